@@ -1,0 +1,1 @@
+//! Test clusters, fakes and builders shared by the tests of all crates.
