@@ -1,1 +1,5 @@
 //! runtime.
+
+pub mod image_service;
+pub mod images;
+pub mod snapshots;
