@@ -1,5 +1,16 @@
-//! runtime.
+//! The container runtime of a node: images, snapshots, sandboxes, containers; served as the CRI.
+//!
+//! The counterpart of containerd and runc. Invariants: the threaded agent never forks without exec and never changes its namespaces, the
+//! single-threaded shim (one per pod, the same binary re-executed from a read-only clone) does; containers outlive the agent, and all that is
+//! needed to find, stop and remove them is on disk under [`RuntimeConfig::state`].
 
+mod config;
+mod engine;
 pub mod image_service;
 pub mod images;
+mod reexec;
 pub mod snapshots;
+
+pub use config::{LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError};
+pub use engine::Runtime;
+pub use reexec::reexec;
