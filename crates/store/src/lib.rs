@@ -7,10 +7,12 @@
 //! - [`contract`] says what every engine must do; one test suite judges them all.
 
 pub mod contract;
+mod fjall;
 mod memory;
 
 pub use contract::{
     At, Entry, Event, EventKind, Events, Expect, Key, Page, Prefix, Put, Revision, Store,
     StoreError, Ttl,
 };
+pub use fjall::{FORMAT, Fjall};
 pub use memory::Memory;

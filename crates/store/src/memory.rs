@@ -223,6 +223,18 @@ struct Watch {
 }
 
 impl Watch {
+    /// Sleeps until something is published, or until the next key expires: then the next step publishes that.
+    async fn wait(&mut self) -> Result<(), watch::error::RecvError> {
+        let expiry = self.store.step(|s| s.deadlines.values().min().copied());
+        match expiry {
+            None => self.changed.changed().await,
+            Some(at) => match tokio::time::timeout_at(at.into(), self.changed.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
     async fn next(mut self) -> Option<(Result<Vec<Event>, StoreError>, Self)> {
         while !self.ended {
             self.changed.borrow_and_update();
@@ -239,7 +251,7 @@ impl Watch {
                     }
                 }
             }
-            self.ended = self.changed.changed().await.is_err();
+            self.ended = self.wait().await.is_err();
         }
         None
     }
