@@ -1,1 +1,15 @@
-//! api.
+//! The kinds Knarr serves: the kind table and, for each kind, its strategy.
+//!
+//! Counterpart in Kubernetes: `pkg/apis`, `pkg/registry/*/strategy.go` and `pkg/printers`. Everything here is pure: no clock, no
+//! randomness, no I/O. What a resource is called stands in [`kinds`] and nowhere else.
+
+pub mod apps;
+pub mod columns;
+pub mod coordination;
+pub mod core;
+pub mod fields;
+pub mod kinds;
+mod quantities;
+mod report;
+pub mod scale;
+pub mod strategy;

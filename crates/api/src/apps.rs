@@ -1,0 +1,5 @@
+//! Kinds of the group `apps`.
+
+pub mod deployment;
+pub mod replica_set;
+mod template;
