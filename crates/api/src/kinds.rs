@@ -84,7 +84,7 @@ pub struct Resource {
     /// Columns of the Table; [`Strategy::row`] gives the cells.
     pub columns: &'static [Column],
     /// How bytes become objects of this kind.
-    pub codec: fn() -> &'static dyn Codec,
+    pub codec: &'static dyn Codec,
     /// What this kind does differently from every other.
     pub strategy: &'static dyn Strategy,
     /// Name of the kind's OpenAPI definition.
@@ -201,7 +201,7 @@ fn row<K: KindStrategy>(
         subresources,
         selectable: K::SELECTABLE,
         columns: K::COLUMNS,
-        codec: apimachinery::object::codec::<K>,
+        codec: apimachinery::object::codec::<K>(),
         strategy: erased::<K>(),
         schema_name,
     }

@@ -47,21 +47,19 @@ pub(crate) fn amount(quantity: &Quantity) -> Option<Amount> {
     Amount::parse(&quantity.0).ok()
 }
 
-/// Brings a quantity to canonical form; one that does not parse stays for validation to tell.
-pub(crate) fn canonicalize(quantity: &mut Quantity) {
-    if let Some(amount) = amount(quantity) {
-        quantity.0 = amount.to_string();
-    }
+/// More than nothing.
+pub(crate) fn is_positive(amount: &Amount) -> bool {
+    amount.signum() > 0
 }
 
-/// Canonical forms, rounded up to thousandths; an empty list becomes absent.
-pub(crate) fn canonicalize_list(list: &mut Option<ResourceList>) {
+/// Rounds up to thousandths; an empty list becomes absent. Quantities were brought to canonical form when they were read.
+pub(crate) fn round_list(list: &mut Option<ResourceList>) {
     if list.as_ref().is_some_and(BTreeMap::is_empty) {
         *list = None;
     }
-    for quantity in list.iter_mut().flat_map(BTreeMap::values_mut) {
+    for quantity in list.iter_mut().flat_map(BTreeMap::values_mut).filter(|q| q.0.ends_with(['n', 'u'])) {
         if let Some(amount) = amount(quantity) {
-            quantity.0 = amount.round_up_to_milli().to_string();
+            quantity.0 = Amount::from_milli(amount.milli_value()).to_string();
         }
     }
 }
@@ -140,7 +138,7 @@ pub(crate) fn validate_amount(quantity: &Quantity, at: &Path, errors: &mut Error
         errors.invalid(at, &quantity.0, NOT_A_QUANTITY);
         return None;
     };
-    if amount.is_negative() {
+    if amount.signum() < 0 {
         errors.invalid(at, &quantity.0, "must be greater than or equal to 0");
     }
     Some(amount)

@@ -70,7 +70,7 @@ pub trait Strategy: Send + Sync {
 
 /// The behaviour of one kind, over its own type. Everything has a default that suits a plain kind without spec.
 pub trait KindStrategy:
-    KubeObject + ListableResource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + std::fmt::Debug
+    KubeObject + ListableResource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Default
 {
     /// Where objects live.
     const SCOPE: Scope = Scope::Namespaced;

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::images;
-use crate::quantities::{self, ResourceList, canonicalize_list};
+use crate::quantities::{ResourceList, round_list};
 use crate::report::omit_empty;
 
 /// Seconds a pod gets to end itself.
@@ -46,8 +46,7 @@ pub fn pod(pod: &mut Pod) {
             host_ports(container);
         }
     }
-    let status = pod.status.get_or_insert_default();
-    set(&mut status.phase, "Pending");
+    pod.status.get_or_insert_default();
 }
 
 /// Defaults of a template.
@@ -66,7 +65,7 @@ fn pod_spec(spec: &mut PodSpec) {
     spec.security_context.get_or_insert_default();
     spec.termination_grace_period_seconds.get_or_insert(GRACE_SECONDS);
     service_account(spec);
-    canonicalize_list(&mut spec.overhead);
+    round_list(&mut spec.overhead);
     if let Some(resources) = &mut spec.resources {
         requirements(resources);
     }
@@ -101,6 +100,12 @@ fn container(container: &mut Container) {
     requirements(container.resources.get_or_insert_default());
     omit_empty!(container; args, command, env, env_from, ports, resize_policy, restart_policy_rules, volume_devices,
         volume_mounts);
+    for flag in [&mut container.stdin, &mut container.stdin_once, &mut container.tty] {
+        *flag = flag.filter(|set| *set);
+    }
+    for mount in container.volume_mounts.iter_mut().flatten() {
+        mount.read_only = mount.read_only.filter(|set| *set);
+    }
     for port in container.ports.iter_mut().flatten() {
         set(&mut port.protocol, "TCP");
     }
@@ -110,6 +115,9 @@ fn container(container: &mut Container) {
         }
         if let Some(resource) = &mut source.resource_field_ref {
             divisor(&mut resource.divisor);
+        }
+        if let Some(file) = &mut source.file_key_ref {
+            file.optional.get_or_insert(false);
         }
     }
     for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
@@ -130,7 +138,7 @@ fn ephemeral_container(container: &mut EphemeralContainer) {
 }
 
 fn divisor(divisor: &mut Option<Quantity>) {
-    quantities::canonicalize(divisor.get_or_insert_with(|| Quantity("0".to_owned())));
+    divisor.get_or_insert_with(|| Quantity("0".to_owned()));
 }
 
 fn probe(probe: &mut Probe) {
@@ -156,8 +164,8 @@ fn http_get(action: &mut HTTPGetAction) {
 }
 
 fn requirements(resources: &mut ResourceRequirements) {
-    canonicalize_list(&mut resources.limits);
-    canonicalize_list(&mut resources.requests);
+    round_list(&mut resources.limits);
+    round_list(&mut resources.requests);
     omit_empty!(resources; claims);
 }
 
@@ -196,9 +204,6 @@ fn volume(volume: &mut Volume) {
     if let Some(projected) = &mut volume.projected {
         projected.default_mode.get_or_insert(FILE_MODE);
         projected.sources.iter_mut().flatten().for_each(projection);
-    }
-    if let Some(limit) = volume.empty_dir.as_mut().and_then(|e| e.size_limit.as_mut()) {
-        quantities::canonicalize(limit);
     }
     local_volume(volume);
     network_volume(volume);
@@ -255,6 +260,3 @@ fn downward_file(file: &mut k8s_openapi::api::core::v1::DownwardAPIVolumeFile) {
         divisor(&mut resource.divisor);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -171,7 +171,7 @@ fn is_huge_pages(resource: &str) -> bool {
 /// The unit in which the resource is shown.
 pub(super) fn validate_divisor(field: &ResourceFieldSelector, at: &Path, errors: &mut ErrorList) {
     const ALL: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
-    let Some(divisor) = field.divisor.as_ref().filter(|d| quantities::amount(d).is_none_or(|d| d.is_positive())) else {
+    let Some(divisor) = field.divisor.as_ref().filter(|d| quantities::amount(d).is_none_or(|d| quantities::is_positive(&d))) else {
         return;
     };
     let (known, what): (&[&str], _) = match field.resource.as_str() {

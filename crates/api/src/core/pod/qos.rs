@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 
-use crate::quantities::{Amount, ResourceList, amount};
+use crate::quantities::{Amount, ResourceList, amount, is_positive};
 use crate::report::list;
 
 const COMPUTE: [&str; 2] = ["cpu", "memory"];
@@ -53,11 +53,12 @@ impl Totals {
 fn sum(totals: &mut BTreeMap<&'static str, Amount>, list: &Option<ResourceList>) -> usize {
     let mut found = 0;
     for name in COMPUTE {
-        let Some(amount) = list.as_ref().and_then(|l| l.get(name)).and_then(amount).filter(Amount::is_positive) else {
+        let Some(amount) = list.as_ref().and_then(|l| l.get(name)).and_then(amount).filter(is_positive) else {
             continue;
         };
         found += 1;
-        *totals.entry(name).or_default() += amount;
+        let total = totals.entry(name).or_default();
+        *total = total.add(amount);
     }
     found
 }

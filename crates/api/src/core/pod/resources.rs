@@ -32,7 +32,8 @@ fn side(container: &Container, side: Side) -> impl Iterator<Item = (&String, Amo
 
 fn add<'a>(sums: &mut Sums, amounts: impl Iterator<Item = (&'a String, Amount)>) {
     for (name, amount) in amounts {
-        *sums.entry(name.clone()).or_default() += amount;
+        let sum = sums.entry(name.clone()).or_default();
+        *sum = sum.add(amount);
     }
 }
 

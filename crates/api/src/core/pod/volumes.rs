@@ -138,7 +138,7 @@ fn validate_claim(volume: &Volume, all: &[Volume], meta: Option<&ObjectMeta>, at
 
 fn empty_dir(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
     let Some(limit) = volume.empty_dir.as_ref().and_then(|e| e.size_limit.as_ref()) else { return };
-    if quantities::amount(limit).is_none_or(|l| l.is_negative()) {
+    if quantities::amount(limit).is_none_or(|l| l.signum() < 0) {
         errors.forbidden(&at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
     }
 }

@@ -307,7 +307,7 @@ fn validate_storage(template: &PersistentVolumeClaimTemplate, at: &Path, errors:
         return errors.required(&at.key("storage"), "");
     };
     let at = at.child("requests").key("storage");
-    if quantities::validate_amount(storage, &at, errors).is_some_and(|amount| !amount.is_positive()) {
+    if quantities::validate_amount(storage, &at, errors).is_some_and(|amount| !quantities::is_positive(&amount)) {
         errors.invalid(&at, &storage.0, "must be greater than zero");
     }
 }

@@ -1,0 +1,1 @@
+//! Security contexts of pods and containers.

@@ -1,0 +1,6 @@
+//! Service.
+use k8s_openapi::api::core::v1::Service;
+use crate::strategy::{KindStrategy, spec_and_status};
+impl KindStrategy for Service {
+    spec_and_status!();
+}
