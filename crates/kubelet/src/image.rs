@@ -91,6 +91,9 @@ const TAG_MAX: usize = 128;
 fn check_repository(repository: &str) -> Result<(), &'static str> {
     let (first, path) = repository.split_once('/').map_or(("", repository), |(first, path)| (first, path));
     let is_domain = first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase);
+    if is_domain && !is_domain_name(first) {
+        return Err("invalid reference format");
+    }
     let path = if is_domain { path } else { repository };
     if path.chars().any(char::is_uppercase) {
         return Err("invalid reference format: repository name must be lowercase");
@@ -105,6 +108,15 @@ fn check_repository(repository: &str) -> Result<(), &'static str> {
         return Err("invalid reference format");
     }
     Ok(())
+}
+
+fn is_domain_name(domain: &str) -> bool {
+    let (host, port) = domain.split_once(':').unwrap_or((domain, "0"));
+    let label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        !label.is_empty() && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.split('.').all(label) && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_tag(tag: &str) -> bool {

@@ -9,7 +9,23 @@
 //! * Nothing polls: pod changes, CRI events and timers with a date wake a worker.
 //! * A field that is not implemented fails the pod with its path in the message .
 
+pub mod backoff;
 pub mod config;
+pub mod container_config;
+pub mod cri;
+pub mod env;
+pub mod events;
+#[cfg(test)]
+mod fixtures;
+pub mod image;
+pub mod names;
+pub mod network_files;
+pub mod pod_actions;
+pub mod resources;
+pub mod runtime_status;
+pub mod security;
+pub mod status;
+pub mod unsupported;
 
 pub use config::{Config, ServingTls};
 

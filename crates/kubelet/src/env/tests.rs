@@ -123,6 +123,6 @@ fn services_are_announced_as_docker_did() {
     assert_eq!(made["KUBERNETES_SERVICE_HOST"], "10.43.0.1");
     assert_eq!(made["MY_DB_SERVICE_PORT_HTTPS"], "443");
     assert_eq!(made["MY_DB_PORT_443_TCP"], "tcp://10.43.0.7:443");
-    assert_eq!(made.len(), 14);
-    assert_eq!(service_variables(all.iter(), "shop", false).len(), 7);
+    assert_eq!(made.len(), 16);
+    assert_eq!(service_variables(all.iter(), "shop", false).len(), 8);
 }

@@ -142,18 +142,19 @@ fn transition_time_moves_only_with_status() {
     let pod = pod(&["a"]);
     let runtime = observed(vec![container("a", 0, Running, 0)]);
     let first = generate(&pod, &runtime, &[], false);
-    let input = |now| StatusInput {
+    let none = BTreeMap::new();
+    let input = StatusInput {
         pod: &pod,
         runtime: &runtime,
         old: &first,
-        waiting: &BTreeMap::new(),
+        waiting: &none,
         terminal: false,
         rejection: None,
         node_ips: &[],
         runtime_name: "knarr",
-        now: at(now),
+        now: at(2_000),
     };
-    let second = generate_pod_status(&input(2_000));
+    let second = generate_pod_status(&input);
     let time = |status: &PodStatus| condition(status, "Ready").and_then(|it| it.last_transition_time.clone());
     assert_eq!(time(&first), time(&second));
     assert_eq!(first.start_time, second.start_time);
