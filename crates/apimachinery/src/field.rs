@@ -4,7 +4,7 @@
 //! Invariants: `Display` of [`Error`] is byte for byte what Kubernetes prints (`spec.replicas: Invalid value: -1: must be
 //! greater than or equal to 0`), and validation collects every error before it answers.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -217,6 +217,7 @@ pub fn quote(text: &str) -> String {
 }
 
 fn quote_char(out: &mut String, c: char) {
+    let code = c as u32;
     match c {
         '"' => out.push_str("\\\""),
         '\\' => out.push_str("\\\\"),
@@ -227,11 +228,11 @@ fn quote_char(out: &mut String, c: char) {
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
         '\u{b}' => out.push_str("\\v"),
-        c if (c as u32) < 0x20 || c == '\u{7f}' => drop(write!(out, "\\x{:02x}", c as u32)),
-        c if c.is_control() || (c.is_whitespace() && c != ' ') => {
-            drop(write!(out, "\\u{:04x}", c as u32))
+        _ if code < 0x20 || code == 0x7f => out.push_str(&format!("\\x{code:02x}")),
+        _ if c.is_control() || (c.is_whitespace() && c != ' ') => {
+            out.push_str(&format!("\\u{code:04x}"))
         }
-        c => out.push(c),
+        _ => out.push(c),
     }
 }
 

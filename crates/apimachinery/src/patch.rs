@@ -26,7 +26,7 @@ pub enum PatchError {
     /// The patch does not fit the object: a test failed, or a path does not exist.
     #[error("{0}")]
     NotApplicable(String),
-    /// The patch contradicts the schema of the type.
+    /// The patch contradicts the schema of the type; Kubernetes answers 500 without a reason.
     #[error("{0}")]
     Schema(String),
 }
@@ -40,7 +40,7 @@ impl PatchError {
                 StatusError::request_entity_too_large(&self.to_string())
             }
             Self::NotApplicable(_) => StatusError::unprocessable_patch(),
-            Self::Schema(message) => StatusError::internal(message),
+            Self::Schema(message) => StatusError::new(500, "", message, None),
         }
     }
 }

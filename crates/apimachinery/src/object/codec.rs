@@ -255,7 +255,7 @@ where
 
 /// Refuses a document that says it is of another kind; what it does not say is taken for granted.
 fn check_kind<K: Resource>(node: &Node<'_>, body: &[u8]) -> Result<(), DecodeError> {
-    if !matches!(node, Node::Map(_)) {
+    if !matches!(node, Node::Map(_) | Node::Null) {
         let message =
             format!("json: cannot unmarshal {} into Go value of type struct", node.go_kind());
         return Err(unreadable::<K>(&message, body));

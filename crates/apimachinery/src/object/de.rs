@@ -439,6 +439,13 @@ impl<'a> Entries<'_, 'a> {
         }
         known
     }
+
+    /// The `apiVersion` and `kind` of the document itself: checked before decoding, and maybe empty.
+    fn is_own_kind(&self, key: &str) -> bool {
+        matches!(key, "apiVersion" | "kind")
+            && self.fields.is_some()
+            && self.context.state.borrow().path.is_empty()
+    }
 }
 
 impl<'a> MapAccess<'a> for Entries<'_, 'a> {
@@ -449,7 +456,7 @@ impl<'a> MapAccess<'a> for Entries<'_, 'a> {
         seed: S,
     ) -> Result<Option<S::Value>, DeError> {
         while let Some((key, node)) = self.rest.next() {
-            if self.admits(key) {
+            if self.admits(key) && !self.is_own_kind(key) {
                 let step = if self.fields.is_some() { Step::Field(key) } else { Step::Key(key) };
                 self.value = Some((step, node));
                 return seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some);
