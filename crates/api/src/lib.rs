@@ -12,4 +12,5 @@ pub mod kinds;
 mod quantities;
 mod report;
 pub mod scale;
+pub mod schema;
 pub mod strategy;

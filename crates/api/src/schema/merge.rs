@@ -1,0 +1,120 @@
+//! The merge schema of strategic patches and server-side apply, read off the definitions and the fact table.
+//!
+//! Counterpart in Kubernetes: `strategicpatch.PatchMetaFromStruct` and the typed parser of managed fields.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use apimachinery::schema::{FieldSchema, PatchStrategy, SchemaSet, Shape, TypeSchema};
+use serde_json::Value;
+
+use super::{Definitions, Fact, REF_PREFIX, definitions, field_fact};
+
+/// The fields of every type, as patches need them; built at the first use.
+pub fn schema_set() -> &'static SchemaSet {
+    static SET: LazyLock<SchemaSet> = LazyLock::new(|| build(&definitions()));
+    &SET
+}
+
+fn build(definitions: &Definitions) -> SchemaSet {
+    let types = definitions
+        .iter()
+        .filter_map(|(name, definition)| Some((name, definition.get("properties")?.as_object()?)))
+        .map(|(name, properties)| {
+            (name.clone(), TypeSchema { fields: fields(definitions, name, properties) })
+        })
+        .collect();
+    SchemaSet { types }
+}
+
+fn fields(
+    definitions: &Definitions,
+    name: &str,
+    properties: &serde_json::Map<String, Value>,
+) -> BTreeMap<String, FieldSchema> {
+    properties
+        .iter()
+        .map(|(field, property)| {
+            let schema = FieldSchema::of(shape(definitions, property));
+            (field.clone(), apply(schema, field_fact(name, field)))
+        })
+        .collect()
+}
+
+fn apply(schema: FieldSchema, fact: Option<&Fact>) -> FieldSchema {
+    let Some(fact) = fact else { return schema };
+    FieldSchema {
+        patch_strategy: if fact.merge { PatchStrategy::Merge } else { PatchStrategy::Default },
+        retain_keys: fact.retain_keys,
+        patch_merge_key: fact.merge_key.map(str::to_owned),
+        list_type: fact.list_type,
+        list_map_keys: fact.map_keys.iter().map(|k| (*k).to_owned()).collect(),
+        ..schema
+    }
+}
+
+fn shape(definitions: &Definitions, property: &Value) -> Shape {
+    if let Some(name) =
+        property.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(REF_PREFIX))
+    {
+        return referenced(name, definitions.get(name));
+    }
+    match property.get("type").and_then(Value::as_str) {
+        Some("array") => Shape::List(Box::new(shape(definitions, &property["items"]))),
+        Some("object") => match property.get("additionalProperties") {
+            Some(values) => Shape::Map(Box::new(shape(definitions, values))),
+            None => Shape::Any,
+        },
+        Some(_) => Shape::Scalar,
+        None => Shape::Any,
+    }
+}
+
+/// A definition with properties is an object; one of a plain type is written as a scalar; the rest is free-form.
+fn referenced(name: &str, definition: Option<&Value>) -> Shape {
+    let has = |key: &str| definition.and_then(|d| d.get(key));
+    match has("type").and_then(Value::as_str) {
+        _ if has("properties").is_some() => Shape::Object(name.to_owned()),
+        Some("object") | None => Shape::Any,
+        Some(_) => Shape::Scalar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apimachinery::schema::ListType;
+
+    use super::*;
+
+    fn field(name: &str, field: &str) -> &'static FieldSchema {
+        &schema_set().get(name).unwrap().fields[field]
+    }
+
+    #[test]
+    fn schema_set_containers_merge_by_name() {
+        let containers = field("io.k8s.api.core.v1.PodSpec", "containers");
+        assert_eq!(
+            containers.shape,
+            Shape::List(Box::new(Shape::Object("io.k8s.api.core.v1.Container".to_owned())))
+        );
+        assert_eq!(containers.patch_strategy, PatchStrategy::Merge);
+        assert_eq!(containers.patch_merge_key.as_deref(), Some("name"));
+        assert_eq!(containers.list_type, Some(ListType::Map));
+        assert_eq!(containers.list_map_keys, ["name"]);
+    }
+
+    #[test]
+    fn schema_set_shapes_follow_the_types() {
+        let labels = field("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "labels");
+        assert_eq!(labels.shape, Shape::Map(Box::new(Shape::Scalar)));
+        let limits = field("io.k8s.api.core.v1.ResourceRequirements", "limits");
+        assert_eq!(limits.shape, Shape::Map(Box::new(Shape::Scalar)));
+        let created = field("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "creationTimestamp");
+        assert_eq!(created.shape, Shape::Scalar);
+        let target = field("io.k8s.api.core.v1.ServicePort", "targetPort");
+        assert_eq!(target.shape, Shape::Scalar);
+        let managed = field("io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", "fieldsV1");
+        assert_eq!(managed.shape, Shape::Any);
+        assert!(field("io.k8s.api.apps.v1.DeploymentSpec", "strategy").retain_keys);
+    }
+}
