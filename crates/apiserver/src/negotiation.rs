@@ -110,11 +110,7 @@ fn joined(headers: &HeaderMap) -> Option<String> {
 }
 
 fn not_acceptable() -> StatusError {
-    StatusError::not_acceptable(&format!("only the following media types are accepted: {}", served_names()))
-}
-
-fn served_names() -> String {
-    SERVED.map(|(name, _)| name).join(", ")
+    StatusError::not_acceptable(&SERVED.map(|(name, _)| name))
 }
 
 struct Clause<'a> {
@@ -199,12 +195,7 @@ pub fn content_type(headers: &HeaderMap) -> Result<Format, StatusError> {
         return Ok(Format::Json);
     }
     let known = SERVED.iter().find(|(name, _)| *name == media_type).map(|(_, format)| *format);
-    known.ok_or_else(|| {
-        StatusError::unsupported_media_type(&format!(
-            "the body of the request was in an unknown format - accepted media types include: {}",
-            served_names()
-        ))
-    })
+    known.ok_or_else(|| StatusError::unsupported_media_type(&SERVED.map(|(name, _)| name)))
 }
 
 /// The media type of a body without its parameters, in lower case; empty if none is given.

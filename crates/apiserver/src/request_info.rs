@@ -161,6 +161,19 @@ impl RequestInfo {
     }
 }
 
+impl RequestInfo {
+    /// True for requests that last as long as the client wants: watches and streams.
+    pub fn is_long_running(&self) -> bool {
+        const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+        matches!(self.verb.as_str(), "watch" | "proxy") || STREAMS.contains(&self.subresource.as_str())
+    }
+
+    /// True for requests that change nothing.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.verb.as_str(), "get" | "list" | "watch" | "head" | "options")
+    }
+}
+
 /// Kubernetes' reading of a boolean query parameter: everything but `false` and `0` is true, empty included.
 pub fn query_bool(text: &str) -> bool {
     !text.eq_ignore_ascii_case("false") && text != "0"

@@ -42,7 +42,7 @@ pub fn json(status: StatusCode, json: Bytes, format: Format) -> Response<Body> {
 
 fn to_yaml(json: &[u8]) -> Bytes {
     let value = serde_json::from_slice(json).unwrap_or_default();
-    yaml::to_string(&value).unwrap_or_default().into()
+    yaml::to_string(&value).into()
 }
 
 /// A response with a value of ours, such as a `Status` or a `Scale`.

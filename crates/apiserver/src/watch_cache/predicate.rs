@@ -38,8 +38,8 @@ impl Predicate {
     ) -> Self {
         let reachable = !self.resource.namespaced() || !namespace.is_empty();
         self.key = name.filter(|_| reachable).map(|name| key(self.resource, namespace, name));
-        self.labels = Some(labels).filter(|selector| !selector.is_empty());
-        self.fields = Some(fields).filter(|selector| !selector.is_empty());
+        self.labels = Some(labels).filter(|selector| !selector.is_everything());
+        self.fields = Some(fields).filter(|selector| !selector.is_everything());
         self
     }
 
@@ -72,7 +72,7 @@ impl Predicate {
     }
 
     fn fields_match(&self, object: &Encoded) -> bool {
-        let field = |name: &str| object.field(self.resource, name).unwrap_or_default();
+        let field = |name: &str| object.field(self.resource, name);
         self.fields.as_ref().is_none_or(|selector| selector.matches_with(field))
     }
 }

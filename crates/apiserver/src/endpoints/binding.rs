@@ -1,0 +1,151 @@
+//! Bindings: how the scheduler gives a pod its node.
+//!
+//! Counterpart in Kubernetes: `BindingREST` of `pkg/registry/core/pod/storage`.
+//! Invariant: a pod is bound once; its `PodScheduled` condition becomes true in the same write.
+
+use std::sync::Arc;
+
+use api::kinds;
+use apimachinery::gvk::GroupResource;
+use apimachinery::object::KubeObject;
+use apimachinery::status::{self, StatusError};
+use apimachinery::time;
+use http::{Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
+
+use super::options::{Query, WriteOptions};
+use super::update::MODIFIED;
+use super::{Call, payload};
+use crate::authn::UserInfo;
+use crate::negotiation::{self, Transforms};
+use crate::request_info::RequestInfo;
+use crate::storage::{Change, Current};
+use crate::{ApiServer, Body, responses};
+
+/// The collection that takes Bindings of any pod of a namespace. It stores nothing, so it has no row in the kind table.
+pub(super) const COLLECTION: &str = "bindings";
+
+/// Answers `POST …/bindings`, where the Binding itself names the pod.
+pub(super) async fn create_in_collection(
+    server: &Arc<ApiServer>,
+    info: &RequestInfo,
+    request: Request<Body>,
+) -> Result<Response<Body>, StatusError> {
+    if info.verb != "create" || info.namespace.is_empty() {
+        return Err(StatusError::method_not_allowed());
+    }
+    let (parts, body) = request.into_parts();
+    let text = parts.uri.query().unwrap_or_default().to_owned();
+    let accepted = negotiation::accept(&parts.headers, &text, Transforms::Refused)?;
+    let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
+    let resource = kinds::of::<Pod>();
+    let query = Query::parse(&text);
+    let call = Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
+    create(call, body).await
+}
+
+/// Answers `POST …/pods/NAME/binding`.
+pub(super) async fn create(mut call: Call, body: Body) -> Result<Response<Body>, StatusError> {
+    let options = WriteOptions::parse(&call.query, "CreateOptions")?;
+    let bytes = payload::read(&call.parts.headers, body).await?;
+    let binding: Binding = payload::value("Binding", &call.parts.headers, &bytes)?;
+    check(&mut call, &binding)?;
+    let decide = |current: Option<&Current>| {
+        let current = current.ok_or_else(|| call.not_found())?;
+        bind(&call, &binding, current)
+    };
+    call.server.storage.update(call.resource, &call.key(), options.mode, decide).await?;
+    let mut done = status::success();
+    done.code = Some(i32::from(StatusCode::CREATED.as_u16()));
+    Ok(responses::value(StatusCode::CREATED, &done, call.accepted.format))
+}
+
+fn check(call: &mut Call, binding: &Binding) -> Result<(), StatusError> {
+    let name = binding.metadata.name.clone().unwrap_or_default();
+    if call.info.name.is_empty() {
+        call.info.name.clone_from(&name);
+    }
+    if name != call.info.name {
+        return Err(StatusError::bad_request("name in URL does not match name in Binding object"));
+    }
+    let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
+    if !namespace.is_empty() && namespace != call.info.namespace {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(StatusError::bad_request(message));
+    }
+    let kind = binding.target.kind.as_deref().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        let message = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
+        return Err(StatusError::new(500, "", message, None));
+    }
+    if binding.target.name.as_deref().unwrap_or_default().is_empty() {
+        return Err(StatusError::new(500, "", "target.name: Required value", None));
+    }
+    Ok(())
+}
+
+fn bind(call: &Call, binding: &Binding, current: &Current) -> Result<Change, StatusError> {
+    let mut object = current.object.clone_object();
+    let pod: &mut Pod = object
+        .as_any_mut()
+        .downcast_mut()
+        .ok_or_else(|| StatusError::internal("only pods are bound"))?;
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let resource = GroupResource::new(call.resource.group, format!("{}/binding", call.resource.plural));
+    if let Some(reason) = obstacle(pod, &name) {
+        return Err(StatusError::conflict(&resource, &name, reason));
+    }
+    if let Some(reason) = failed_precondition(binding, pod) {
+        return Err(StatusError::conflict(&call.group_resource(), &name, reason));
+    }
+    pod.spec.get_or_insert_default().node_name.clone_from(&binding.target.name);
+    let annotations = binding.metadata.annotations.clone().unwrap_or_default();
+    if !annotations.is_empty() {
+        pod.metadata.annotations.get_or_insert_default().extend(annotations);
+    }
+    let labels = binding.metadata.labels.clone().unwrap_or_default();
+    if !labels.is_empty() {
+        pod.metadata.labels.get_or_insert_default().extend(labels);
+    }
+    let status = pod.status.get_or_insert_default();
+    status.nominated_node_name = None;
+    set_scheduled(status.conditions.get_or_insert_default());
+    Ok(Change::Put(object))
+}
+
+fn obstacle(pod: &Pod, name: &str) -> Option<String> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let spec = pod.spec.as_ref()?;
+    if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
+        return Some(format!("pod {name} is already assigned to node {node:?}"));
+    }
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    gated.then(|| format!("pod {name} has non-empty .spec.schedulingGates"))
+}
+
+fn failed_precondition(binding: &Binding, pod: &Pod) -> Option<String> {
+    let wanted = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    let is = KubeObject::meta(pod).uid.clone().unwrap_or_default();
+    if let Some(uid) = wanted(&binding.metadata.uid).filter(|uid| *uid != is) {
+        return Some(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}"));
+    }
+    let version = wanted(&binding.metadata.resource_version)?;
+    (pod.metadata.resource_version.as_ref() != Some(&version)).then(|| MODIFIED.to_owned())
+}
+
+fn set_scheduled(conditions: &mut Vec<PodCondition>) {
+    const TYPE: &str = "PodScheduled";
+    let known = conditions.iter().position(|condition| condition.type_ == TYPE);
+    let before = known.map(|index| conditions.remove(index));
+    let since = before.as_ref().filter(|condition| condition.status == "True");
+    let last_transition_time = since.and_then(|condition| condition.last_transition_time.clone());
+    let condition = PodCondition {
+        type_: TYPE.to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: last_transition_time.or_else(|| Some(time::now())),
+        ..PodCondition::default()
+    };
+    conditions.insert(known.unwrap_or(conditions.len()), condition);
+}

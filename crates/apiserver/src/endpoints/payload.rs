@@ -1,0 +1,130 @@
+//! From the bytes of a request's body to an object.
+//!
+//! Counterpart in Kubernetes: `limitedReadBody`, the decoders and `transformDecodeError` of `endpoints/handlers`.
+//! Invariant: a body is decoded once.
+
+use api::kinds::{self, Resource};
+use apimachinery::object::{DecodeError, Decoded, FieldValidation, Object};
+use apimachinery::status::StatusError;
+use apimachinery::yaml;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::Call;
+use crate::Body;
+use crate::negotiation::{self, Format};
+
+/// The largest body of a request (Kubernetes: 3 MiB).
+pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
+
+/// Reads a whole body.
+///
+/// # Errors
+/// `RequestEntityTooLarge` above [`MAX_BODY_BYTES`]; `BadRequest` when the client breaks off.
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, StatusError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(too_large());
+    }
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(StatusError::bad_request(format!("unable to read the request body: {error}"))),
+    }
+}
+
+fn too_large() -> StatusError {
+    StatusError::request_entity_too_large(&format!("limit is {MAX_BODY_BYTES}"))
+}
+
+/// An object from a body, defaulted, and warnings about its fields.
+///
+/// # Errors
+/// `UnsupportedMediaType`, `RequestEntityTooLarge`, `BadRequest`.
+pub(crate) async fn object(
+    call: &Call,
+    body: Body,
+    validation: FieldValidation,
+) -> Result<(Object, Vec<String>), StatusError> {
+    let format = negotiation::content_type(&call.parts.headers)?;
+    let bytes = read(&call.parts.headers, body).await?;
+    let Decoded { mut object, mut warnings } = decode(call.resource, &bytes, format, validation)?;
+    call.resource.strategy.default(object.as_mut());
+    warnings.extend(dedup_owner_references(&mut object));
+    Ok((object, warnings))
+}
+
+fn decode(
+    resource: &Resource,
+    bytes: &[u8],
+    format: Format,
+    validation: FieldValidation,
+) -> Result<Decoded, StatusError> {
+    let codec = (resource.codec)();
+    let decoded = match format {
+        Format::Yaml => codec.decode_yaml(bytes, validation),
+        Format::Json | Format::PrettyJson => codec.decode(bytes, validation),
+    };
+    decoded.map_err(|error| undecodable(&error))
+}
+
+/// The answer to a body that is no object of the row's kind.
+pub(crate) fn undecodable(error: &DecodeError) -> StatusError {
+    match error {
+        DecodeError::OtherKind { actual, expected }
+            if actual.api_version() != expected.api_version()
+                && kinds::by_kind(&actual.group, &actual.version, &actual.kind).is_some() =>
+        {
+            StatusError::bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version ({})",
+                actual.api_version(),
+                expected.api_version()
+            ))
+        }
+        other => other.to_status(),
+    }
+}
+
+/// `BadRequest` about a body that cannot be read as what it must be.
+fn unrecognized(kind: &str, error: impl std::fmt::Display) -> StatusError {
+    StatusError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error}"))
+}
+
+/// The value of a small body that is no object of the kind table, such as `DeleteOptions` or a `Binding`.
+///
+/// # Errors
+/// As [`object`].
+pub(crate) fn value<T: serde::de::DeserializeOwned>(
+    kind: &str,
+    headers: &HeaderMap,
+    bytes: &[u8],
+) -> Result<T, StatusError> {
+    match negotiation::content_type(headers)? {
+        Format::Yaml => {
+            let document = yaml::parse(bytes).map_err(|error| unrecognized(kind, error))?;
+            serde_json::from_value(document.value).map_err(|error| unrecognized(kind, error))
+        }
+        _ => serde_json::from_slice(bytes).map_err(|error| unrecognized(kind, error)),
+    }
+}
+
+/// Drops repeated owner references, with a warning.
+fn dedup_owner_references(object: &mut Object) -> Option<String> {
+    let owners = object.meta_mut().owner_references.as_mut()?;
+    let mut kept: Vec<OwnerReference> = Vec::with_capacity(owners.len());
+    let mut repeated: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) { repeated.push(owner.uid) } else { kept.push(owner) }
+    }
+    *owners = kept;
+    let uids = repeated.join(", ");
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject \
+             such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+        )
+    })
+}

@@ -1,0 +1,207 @@
+//! PUT, and what every change of an existing object has in common.
+//!
+//! Counterpart in Kubernetes: `endpoints/handlers/update.go`, `registry/rest/update.go` and `registry/generic/registry`.
+//! Invariant: [`change`] decides, without waiting; the storage loop runs it again when another writer was faster.
+
+use apimachinery::field::{self, Path};
+use apimachinery::object::{KubeObject, Object};
+use apimachinery::status::StatusError;
+use http::{Response, StatusCode};
+
+use super::options::WriteOptions;
+use super::{Call, create, output, payload, service};
+use crate::authz::{self, Attributes};
+use crate::filters;
+use crate::storage::{Change, Current, Encoded, MAX_UPDATE_ATTEMPTS, Mode, Updated};
+use crate::{Body, responses};
+
+/// Which part of an object a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything but the status.
+    Main,
+    /// The status.
+    Status,
+    /// The finalizers of a Namespace's spec.
+    Finalize,
+}
+
+/// What an optimistic writer is told who is too late.
+pub(super) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+/// Answers a PUT.
+pub(crate) async fn update(call: &Call, body: Body, part: Part) -> Result<Response<Body>, StatusError> {
+    let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
+    let (mut object, mut warnings) = payload::object(call, body, options.field_validation).await?;
+    create::match_namespace(call, object.meta_mut())?;
+    check_name(call, object.as_ref())?;
+    for _ in 0..MAX_UPDATE_ATTEMPTS {
+        if creates(call, part).await? {
+            match create_instead(call, &object, options.mode).await {
+                Err(error) if error.is_already_exists() => continue,
+                other => return finish(call, StatusCode::CREATED, other?, warnings),
+            }
+        }
+        let mut found = Vec::new();
+        let decide = |current: Option<&Current>| {
+            let current = current.ok_or_else(|| call.not_found())?;
+            change(call, part, object.clone_object(), current, &mut found)
+        };
+        let updated = call.server.storage.update(call.resource, &call.key(), options.mode, decide).await;
+        match updated {
+            Err(error) if error.is_not_found() && creates(call, part).await? => continue,
+            other => {
+                let stored = settle(call, other?, options.mode).await;
+                warnings.append(&mut found);
+                return finish(call, StatusCode::OK, (stored, Vec::new()), warnings);
+            }
+        }
+    }
+    Err(StatusError::conflict(&call.group_resource(), &call.info.name, MODIFIED))
+}
+
+/// Whether a PUT of this name must create it.
+async fn creates(call: &Call, part: Part) -> Result<bool, StatusError> {
+    if part != Part::Main || !call.resource.strategy.allow_create_on_update() {
+        return Ok(false);
+    }
+    Ok(call.server.storage.read(call.resource, &call.key()).await?.is_none())
+}
+
+async fn create_instead(call: &Call, object: &Object, mode: Mode) -> Result<(Encoded, Vec<String>), StatusError> {
+    let attributes = Attributes { verb: "create".to_owned(), ..filters::attributes(&call.info, &call.user) };
+    authz::check(call.server.config().authorizer.as_ref(), &attributes)?;
+    create::persist(call, object.clone_object(), mode).await
+}
+
+fn finish(
+    call: &Call,
+    status: StatusCode,
+    (stored, more): (Encoded, Vec<String>),
+    mut warnings: Vec<String>,
+) -> Result<Response<Body>, StatusError> {
+    warnings.extend(more);
+    let mut response = output::object(call, status, stored)?;
+    responses::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// The object a write left behind; a deleted Service gives its address back.
+pub(super) async fn settle(call: &Call, updated: Updated, mode: Mode) -> Encoded {
+    match updated {
+        Updated::Put(object) | Updated::Kept(object) => object,
+        Updated::Deleted(object) => {
+            if mode == Mode::Commit {
+                after_delete(call, &object).await;
+            }
+            object
+        }
+    }
+}
+
+/// What follows a deletion.
+pub(super) async fn after_delete(call: &Call, deleted: &Encoded) {
+    let services = api::kinds::of::<k8s_openapi::api::core::v1::Service>();
+    if std::ptr::eq(call.resource, services) {
+        service::release(&call.server, deleted).await;
+    }
+}
+
+/// Refuses an object that is not the one the path names.
+pub(super) fn check_name(call: &Call, object: &dyn KubeObject) -> Result<(), StatusError> {
+    let (given, wanted) = (object.name(), call.info.name.as_str());
+    if given == wanted {
+        return Ok(());
+    }
+    Err(StatusError::bad_request(format!(
+        "the name of the object ({given}) does not match the name on the URL ({wanted})"
+    )))
+}
+
+/// Decides what becomes of an object when a client wants it to be `new`.
+///
+/// # Errors
+/// `Conflict`, `Invalid`, and what admission refuses.
+pub(super) fn change(
+    call: &Call,
+    part: Part,
+    mut new: Object,
+    current: &Current,
+    warnings: &mut Vec<String>,
+) -> Result<Change, StatusError> {
+    let old = current.object.as_ref();
+    check_preconditions(call, new.as_ref(), old)?;
+    keep_system_fields(new.as_mut(), old);
+    let strategy = call.resource.strategy;
+    let errors = match part {
+        Part::Main => {
+            call.server.admission.update(new.as_mut(), old)?;
+            service::keep_allocated(new.as_mut(), old)?;
+            strategy.prepare_update(new.as_mut(), old);
+            strategy.validate_update(new.as_ref(), old)
+        }
+        Part::Status => {
+            strategy.prepare_status_update(new.as_mut(), old);
+            strategy.validate_status_update(new.as_ref(), old)
+        }
+        Part::Finalize => {
+            strategy.prepare_finalize_update(new.as_mut(), old);
+            strategy.validate_update(new.as_ref(), old)
+        }
+    };
+    if !errors.is_empty() {
+        return Err(StatusError::invalid(&call.resource.group_kind(), old.name(), errors));
+    }
+    *warnings = strategy.warnings(new.as_ref(), Some(old));
+    Ok(if completes_deletion(call, new.as_ref(), old) { Change::Delete } else { Change::Put(new) })
+}
+
+fn check_preconditions(call: &Call, new: &dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
+    let (resource, name) = (call.group_resource(), old.name());
+    let (wanted, is) = (new.uid(), old.uid());
+    if !wanted.is_empty() && wanted != is {
+        let reason = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {is}");
+        return Err(StatusError::conflict(&resource, name, reason));
+    }
+    let version = |object: &dyn KubeObject| object.meta().resource_version.clone().filter(|text| !text.is_empty() && text != "0");
+    match version(new) {
+        None if call.resource.strategy.allow_unconditional_update() => Ok(()),
+        None => {
+            let at = Path::new("metadata").child("resourceVersion");
+            let errors = vec![field::invalid(&at, 0, "must be specified for an update")];
+            Err(StatusError::invalid(&call.resource.group_kind(), name, errors))
+        }
+        wanted if wanted == version(old) => Ok(()),
+        Some(wanted) if wanted.parse::<u64>().is_err() => {
+            let at = Path::new("metadata").child("resourceVersion");
+            let errors = vec![field::invalid(&at, wanted, "must be an unsigned integer")];
+            Err(StatusError::invalid(&call.resource.group_kind(), name, errors))
+        }
+        Some(_) => Err(StatusError::conflict(&resource, name, MODIFIED)),
+    }
+}
+
+/// What no update can change.
+fn keep_system_fields(new: &mut dyn KubeObject, old: &dyn KubeObject) {
+    let (metadata, before) = (new.meta_mut(), old.meta());
+    metadata.generation = before.generation;
+    metadata.resource_version.clone_from(&before.resource_version);
+    metadata.uid.clone_from(&before.uid);
+    metadata.creation_timestamp.clone_from(&before.creation_timestamp);
+    metadata.self_link = None;
+    metadata.managed_fields = None;
+    if before.deletion_timestamp.is_some() {
+        metadata.deletion_timestamp.clone_from(&before.deletion_timestamp);
+    }
+    if metadata.deletion_grace_period_seconds.is_none() {
+        metadata.deletion_grace_period_seconds = before.deletion_grace_period_seconds;
+    }
+}
+
+/// Whether the update took away the last thing that held back an object whose deletion was asked for.
+fn completes_deletion(call: &Call, new: &dyn KubeObject, old: &dyn KubeObject) -> bool {
+    let no_finalizers = new.meta().finalizers.as_ref().is_none_or(Vec::is_empty);
+    let no_grace = old.meta().deletion_grace_period_seconds.unwrap_or(0) == 0;
+    no_finalizers && old.meta().deletion_timestamp.is_some() && no_grace && !call.resource.strategy.held(new)
+}

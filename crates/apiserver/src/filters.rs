@@ -1,0 +1,216 @@
+//! The request path, in one place: identify, catch panics, authenticate, authorize, limit, route.
+//!
+//! Counterpart in Kubernetes: `DefaultBuildHandlerChain` of `k8s.io/apiserver/pkg/server`.
+//!
+//! Invariants:
+//! - Every request passes the same stations in the same order, whether it comes from the network or from this process.
+//! - What fails becomes a `Status`, also a panic; nothing is answered without authentication but the open paths of [`authn`].
+
+mod flow;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use api::kinds::{self, Resource};
+use apimachinery::status::StatusError;
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, Request, Response};
+
+use crate::admission::Admission;
+use crate::authn::{self, UserInfo};
+use crate::authz::{self, Attributes};
+use crate::metrics::Metrics;
+use crate::request_info::RequestInfo;
+use crate::service_ip::ServiceAddresses;
+use crate::storage::Storage;
+use crate::watch_cache::{CacheError, WatchCache};
+use crate::{Body, Config, bootstrap, discovery, endpoints, health, metrics, negotiation, openapi, responses};
+use flow::FlowControl;
+
+/// How long a request may take that is neither a watch nor a stream (Kubernetes: 60 s).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why an API server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read into memory.
+    #[error("the objects in the store cannot be read: {0}")]
+    Cache(#[from] CacheError),
+    /// The objects every cluster has could not be made.
+    #[error("the cluster's first objects cannot be created: {0}")]
+    Bootstrap(StatusError),
+}
+
+/// An API server. It is driven through [`ApiServer::handle`].
+pub struct ApiServer {
+    config: Config,
+    pub(crate) storage: Storage,
+    pub(crate) cache: Arc<WatchCache>,
+    pub(crate) admission: Admission,
+    pub(crate) addresses: ServiceAddresses,
+    metrics: Metrics,
+    flow: FlowControl,
+    ready: AtomicBool,
+}
+
+impl ApiServer {
+    /// Reads the store into memory and creates what every cluster has.
+    ///
+    /// # Errors
+    /// [`StartError`] when the store cannot be read or written.
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let cache = WatchCache::start(config.store.clone()).await?;
+        let server = Arc::new(Self {
+            storage: Storage::new(config.store.clone(), config.event_ttl),
+            admission: Admission::new(cache.clone()),
+            addresses: ServiceAddresses::new(config.store.clone(), config.service_cidr),
+            metrics: Metrics::default(),
+            flow: FlowControl::default(),
+            ready: AtomicBool::new(false),
+            cache,
+            config,
+        });
+        bootstrap::run(&server).await.map_err(StartError::Bootstrap)?;
+        server.ready.store(true, Ordering::Release);
+        Ok(server)
+    }
+
+    /// What the server was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The server's metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether requests for objects can be answered.
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The objects in memory.
+    pub fn cache(&self) -> &Arc<WatchCache> {
+        &self.cache
+    }
+
+    /// The current JSON of an object, every write answered before included.
+    ///
+    /// # Errors
+    /// `NotFound`; `Timeout` when the cache does not catch up.
+    pub async fn get_json(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Bytes, StatusError> {
+        endpoints::get::read(self, resource, namespace, name).await.map(|object| object.json())
+    }
+
+    /// Answers a request. A `UserInfo` among the request's extensions says that it is authenticated already.
+    pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let audit_id = audit_id(request.headers());
+        let headers = request.headers().clone();
+        let accepted = negotiation::accept_for_error(&headers, request.uri().query().unwrap_or_default());
+        let info = RequestInfo::parse(request.method(), request.uri());
+        let answered = match &info {
+            Ok(info) => AssertUnwindSafe(self.answer(info, request)).catch_unwind().await.unwrap_or_else(panicked),
+            Err(error) => Err(StatusError::bad_request(error.to_string())),
+        };
+        let response = answered.unwrap_or_else(|error| responses::error(&error, &accepted));
+        let mut response = responses::compress(&headers, response);
+        responses::finish(&mut response, &audit_id);
+        if let Ok(info) = &info {
+            self.metrics.observe_request(info, response.status().as_u16(), started.elapsed());
+        }
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        info: &RequestInfo,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, StatusError> {
+        let user = self.authenticate(&mut request).await?;
+        self.authorize(info, &user)?;
+        let _turn = self.flow.admit(info, &user).await?;
+        request.extensions_mut().insert(user);
+        request.extensions_mut().insert(info.clone());
+        if !info.resource_request {
+            let (parts, _) = request.into_parts();
+            return self.answer_path(&parts);
+        }
+        let answer = endpoints::route(self, info, request);
+        if info.is_long_running() {
+            return answer.await;
+        }
+        tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    async fn authenticate(&self, request: &mut Request<Body>) -> Result<UserInfo, StatusError> {
+        if let Some(user) = request.extensions_mut().remove::<UserInfo>() {
+            return Ok(user);
+        }
+        // The body is not Sync, so the head travels alone.
+        let (parts, body) = std::mem::take(request).into_parts();
+        let user = authn::authenticate(self.config.authenticator.as_ref(), &parts).await;
+        *request = Request::from_parts(parts, body);
+        user
+    }
+
+    fn authorize(&self, info: &RequestInfo, user: &UserInfo) -> Result<(), StatusError> {
+        let authorizer = self.config.authorizer.as_ref();
+        let attributes = attributes(info, user);
+        authz::check(authorizer, &attributes)?;
+        if info.verb == "get" && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward") {
+            // A WebSocket opens with GET, but to enter a container is to create something in it.
+            authz::check(authorizer, &Attributes { verb: "create".to_owned(), ..attributes })?;
+        }
+        Ok(())
+    }
+
+    fn answer_path(&self, parts: &http::request::Parts) -> Result<Response<Body>, StatusError> {
+        let handlers = [health::handle, discovery::handle, openapi::handle, metrics::handle];
+        let answer = handlers.iter().find_map(|handler| handler(self, parts));
+        answer.unwrap_or_else(|| Ok(responses::page_not_found()))
+    }
+
+    /// Whether a group and version of the kind table begin this request's path.
+    pub(crate) fn serves(&self, info: &RequestInfo) -> bool {
+        kinds::all().iter().any(|row| row.group == info.api_group && row.version == info.api_version)
+    }
+}
+
+/// What an authorizer is asked about a request.
+pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
+    Attributes {
+        user: user.clone(),
+        verb: info.verb.clone(),
+        namespace: info.namespace.clone(),
+        api_group: info.api_group.clone(),
+        api_version: info.api_version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        name: info.name.clone(),
+        path: info.path.clone(),
+        resource_request: info.resource_request,
+    }
+}
+
+/// The client's id for the request, or a new one.
+fn audit_id(headers: &HeaderMap) -> String {
+    let given = headers.get("audit-id").and_then(|value| value.to_str().ok());
+    let usable = given.filter(|id| !id.is_empty() && id.len() <= 64);
+    usable.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Result<Response<Body>, StatusError> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    tracing::error!(message, "a request panicked");
+    Err(StatusError::internal("This request caused apiserver to panic. Look in the logs for details."))
+}
+
+fn too_slow() -> StatusError {
+    StatusError::timeout("request did not complete within the allotted timeout", 0)
+}
