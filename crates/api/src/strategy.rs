@@ -55,6 +55,8 @@ pub trait Strategy: Send + Sync {
     fn allow_create_on_update(&self) -> bool;
     /// Whether an update without `resourceVersion` overwrites.
     fn allow_unconditional_update(&self) -> bool;
+    /// Whether DELETE answers with the deleted object instead of a `Status`.
+    fn returns_deleted_object(&self) -> bool;
     /// Seconds of grace with which the object is to be deleted, given those the client asked for; `None` when the kind
     /// knows no grace and the object goes at once.
     fn check_graceful_delete(&self, obj: &dyn KubeObject, requested: Option<i64>) -> Option<i64>;
@@ -82,6 +84,8 @@ pub trait KindStrategy:
     const ALLOW_CREATE_ON_UPDATE: bool = false;
     /// Whether updates without `resourceVersion` overwrite.
     const ALLOW_UNCONDITIONAL_UPDATE: bool = true;
+    /// Whether DELETE answers with the deleted object instead of a `Status`.
+    const RETURNS_DELETED_OBJECT: bool = false;
     /// Whether the server counts `metadata.generation`.
     const GENERATION: bool = false;
     /// The rule for names.
@@ -269,6 +273,10 @@ impl<K: KindStrategy> Strategy for Erased<K> {
 
     fn allow_create_on_update(&self) -> bool {
         K::ALLOW_CREATE_ON_UPDATE
+    }
+
+    fn returns_deleted_object(&self) -> bool {
+        K::RETURNS_DELETED_OBJECT
     }
 
     fn allow_unconditional_update(&self) -> bool {

@@ -72,11 +72,15 @@ impl Selector {
 
     /// True if the fields, as `(name, value)` pairs, meet every condition; a field not among them is the empty string.
     pub fn matches<K: AsRef<str>, V: AsRef<str>>(&self, fields: &[(K, V)]) -> bool {
-        let value = |name: &str| {
-            fields.iter().find(|(k, _)| k.as_ref() == name).map_or("", |(_, v)| v.as_ref())
-        };
+        self.matches_with(|name| {
+            fields.iter().find(|(field, _)| field.as_ref() == name).map(|(_, value)| value.as_ref())
+        })
+    }
+
+    /// True if fields, looked up by name, meet every condition; a field that is not there is the empty string.
+    pub fn matches_with<'a>(&self, field: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.requirements.iter().all(|requirement| {
-            let equal = value(&requirement.field) == requirement.value;
+            let equal = field(&requirement.field).unwrap_or_default() == requirement.value;
             equal == (requirement.operator == Operator::Equals)
         })
     }

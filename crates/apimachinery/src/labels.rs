@@ -100,12 +100,15 @@ impl Requirement {
 
     /// True if the labels meet this condition.
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
+        self.matches_value(labels.get(&self.key).map(String::as_str))
+    }
+
+    /// True if a label with this value, or without one, meets this condition.
+    fn matches_value(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|wanted| wanted == value);
         match self.operator {
-            Operator::Equals | Operator::DoubleEquals | Operator::In => {
-                value.is_some_and(|v| self.values.contains(v))
-            }
-            Operator::NotEquals | Operator::NotIn => value.is_none_or(|v| !self.values.contains(v)),
+            Operator::Equals | Operator::DoubleEquals | Operator::In => value.is_some_and(listed),
+            Operator::NotEquals | Operator::NotIn => !value.is_some_and(listed),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
             Operator::GreaterThan => {
@@ -116,7 +119,7 @@ impl Requirement {
     }
 
     /// The label's number and the bound, if both are integers.
-    fn compare(&self, value: Option<&String>) -> Option<(i64, i64)> {
+    fn compare(&self, value: Option<&str>) -> Option<(i64, i64)> {
         Some((value?.parse().ok()?, self.values.first()?.parse().ok()?))
     }
 }
@@ -269,6 +272,12 @@ impl Selector {
     /// True if the labels meet every condition.
     pub fn matches(&self, labels: &Labels) -> bool {
         !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(labels))
+    }
+
+    /// True if labels, looked up by key, meet every condition: for labels that lie in some other form than a map.
+    pub fn matches_with<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let meets = |requirement: &Requirement| requirement.matches_value(label(&requirement.key));
+        !self.nothing && self.requirements.iter().all(meets)
     }
 
     /// True if an object's labels meet every condition.

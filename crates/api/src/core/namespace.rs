@@ -23,6 +23,7 @@ const TERMINATING: &str = "Terminating";
 const STANDARD_FINALIZERS: &[&str] = &[FINALIZER, "orphan", "foregroundDeletion"];
 
 impl KindStrategy for Namespace {
+    const RETURNS_DELETED_OBJECT: bool = true;
     const SCOPE: Scope = Scope::Cluster;
     const SELECTABLE: &'static [&'static str] = &["metadata.name", "status.phase", "name"];
     const COLUMNS: &'static [Column] =

@@ -36,6 +36,7 @@ pub(crate) use validation::validate_template;
 pub(crate) use warnings::template_warnings;
 
 impl KindStrategy for Pod {
+    const RETURNS_DELETED_OBJECT: bool = true;
     const SELECTABLE: &'static [&'static str] = &[
         "metadata.name",
         "metadata.namespace",

@@ -13,6 +13,7 @@ use crate::strategy::KindStrategy;
 const ENFORCE_MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 impl KindStrategy for ServiceAccount {
+    const RETURNS_DELETED_OBJECT: bool = true;
     fn default_fields(&mut self) {
         omit_empty!(self; secrets, image_pull_secrets);
     }
