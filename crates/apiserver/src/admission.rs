@@ -104,7 +104,11 @@ impl Admission {
     ///
     /// # Errors
     /// The first refusal.
-    pub fn update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
+    pub fn update(
+        &self,
+        new: &mut dyn KubeObject,
+        old: &dyn KubeObject,
+    ) -> Result<(), StatusError> {
         self.plugins.iter().try_for_each(|plugin| plugin.update(new, old))
     }
 

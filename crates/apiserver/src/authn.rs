@@ -46,9 +46,15 @@ pub struct UserInfo {
 
 impl UserInfo {
     /// A user with this name and these groups, and `system:authenticated` added.
-    pub fn authenticated<G: Into<String>>(name: impl Into<String>, groups: impl IntoIterator<Item = G>) -> Self {
-        let mut user =
-            Self { name: name.into(), groups: groups.into_iter().map(Into::into).collect(), ..Self::default() };
+    pub fn authenticated<G: Into<String>>(
+        name: impl Into<String>,
+        groups: impl IntoIterator<Item = G>,
+    ) -> Self {
+        let mut user = Self {
+            name: name.into(),
+            groups: groups.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        };
         if !user.in_group(GROUP_AUTHENTICATED) {
             user.groups.push(GROUP_AUTHENTICATED.to_owned());
         }
@@ -77,7 +83,10 @@ pub trait Authenticator: Send + Sync {
     ///
     /// # Errors
     /// A 401 `Status` when a credential is present and is not valid.
-    async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<UserInfo>, StatusError>;
+    async fn authenticate(
+        &self,
+        parts: &http::request::Parts,
+    ) -> Result<Option<UserInfo>, StatusError>;
 }
 
 /// Whether `path` is one of [`OPEN_PATHS`] or below one.
@@ -118,7 +127,9 @@ mod tests {
         for path in ["/healthz", "/livez/ping", "/readyz", "/version", "/healthz/etcd"] {
             assert!(anonymous_allowed(path), "{path}");
         }
-        for path in ["/", "/api", "/healthzz", "/versions", "/metrics", "/api/v1/pods", "/openapi/v2"] {
+        for path in
+            ["/", "/api", "/healthzz", "/versions", "/metrics", "/api/v1/pods", "/openapi/v2"]
+        {
             assert!(!anonymous_allowed(path), "{path}");
         }
     }

@@ -11,7 +11,8 @@ use apimachinery::{gvk::GroupResource, status::StatusError};
 use crate::authn::UserInfo;
 
 pub use policy::{
-    FixedPolicy, GROUP_NODES, NAMESPACE_NODE_LEASE, NODE_USER_PREFIX, USER_CONTROLLER_MANAGER, USER_SCHEDULER, node_name,
+    FixedPolicy, GROUP_NODES, NAMESPACE_NODE_LEASE, NODE_USER_PREFIX, USER_CONTROLLER_MANAGER,
+    USER_SCHEDULER, node_name,
 };
 
 /// What is asked, by whom: the facts an authorizer may look at.
@@ -87,13 +88,18 @@ pub trait Authorizer: Send + Sync {
 pub fn check(authorizer: &dyn Authorizer, attrs: &Attributes) -> Result<(), StatusError> {
     match authorizer.authorize(attrs) {
         Decision::Allow => Ok(()),
-        Decision::Deny { reason } | Decision::NoOpinion { reason } => Err(forbidden(attrs, &reason)),
+        Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+            Err(forbidden(attrs, &reason))
+        }
     }
 }
 
 /// The 403 `Status` for a refused request.
 pub fn forbidden(attrs: &Attributes, reason: &str) -> StatusError {
-    let resource = GroupResource { group: attrs.api_group.clone().into(), resource: attrs.resource.clone().into() };
+    let resource = GroupResource {
+        group: attrs.api_group.clone().into(),
+        resource: attrs.resource.clone().into(),
+    };
     let mut message = sanitize(&refusal(attrs));
     if !reason.is_empty() {
         message = format!("{message}: {reason}");
@@ -112,7 +118,10 @@ fn refusal(attrs: &Attributes) -> String {
         namespace => format!("in the namespace {namespace:?}"),
     };
     let resource = attrs.resource_path();
-    format!("{user} cannot {} resource {resource:?} in API group {:?} {scope}", attrs.verb, attrs.api_group)
+    format!(
+        "{user} cannot {} resource {resource:?} in API group {:?} {scope}",
+        attrs.verb, attrs.api_group
+    )
 }
 
 /// A refusal must not look like markup to a browser that sniffs.

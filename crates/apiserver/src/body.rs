@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
@@ -38,9 +38,7 @@ impl Body {
         S: futures::Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
         use futures::StreamExt as _;
-        Self::new(http_body_util::StreamBody::new(
-            stream.map(|chunk| chunk.map(Frame::data)),
-        ))
+        Self::new(http_body_util::StreamBody::new(stream.map(|chunk| chunk.map(Frame::data))))
     }
 }
 

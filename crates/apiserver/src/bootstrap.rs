@@ -19,7 +19,8 @@ use crate::{ApiServer, Body};
 const API_SERVER_USER: &str = "system:apiserver";
 
 /// Namespaces that always exist and cannot be deleted.
-pub(crate) const SYSTEM_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+pub(crate) const SYSTEM_NAMESPACES: [&str; 4] =
+    ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Creates what is missing.
 pub(crate) async fn run(server: &Arc<ApiServer>) -> Result<(), StatusError> {
@@ -38,7 +39,8 @@ async fn ensure_namespace(server: &Arc<ApiServer>, name: &str) -> Result<(), Sta
     let namespace = Namespace { metadata, ..Namespace::default() };
     let mut request = Request::new(Body::from(serde_json::to_vec(&namespace).unwrap_or_default()));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = format!("/api/{}/{}", row.version, row.plural).parse().map_err(StatusError::internal)?;
+    *request.uri_mut() =
+        format!("/api/{}/{}", row.version, row.plural).parse().map_err(StatusError::internal)?;
     request.extensions_mut().insert(UserInfo::authenticated(API_SERVER_USER, [GROUP_MASTERS]));
     let response = server.handle(request).await;
     let status = response.status();

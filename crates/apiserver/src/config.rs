@@ -56,7 +56,5 @@ pub struct Config {
 pub const DEFAULT_EVENT_TTL: Duration = Duration::from_secs(3600);
 
 /// The cluster's service range unless another one is configured.
-pub const DEFAULT_SERVICE_CIDR: ServiceCidr = ServiceCidr {
-    base: IpAddr::V4(std::net::Ipv4Addr::new(10, 43, 0, 0)),
-    prefix_len: 16,
-};
+pub const DEFAULT_SERVICE_CIDR: ServiceCidr =
+    ServiceCidr { base: IpAddr::V4(std::net::Ipv4Addr::new(10, 43, 0, 0)), prefix_len: 16 };

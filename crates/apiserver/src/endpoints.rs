@@ -30,7 +30,7 @@ use http::{Method, Request, Response};
 use crate::authn::UserInfo;
 use crate::negotiation::{self, Accepted, Transforms};
 use crate::request_info::RequestInfo;
-use crate::{ApiServer, Body, node_proxy, responses};
+use crate::{ApiServer, Body, responses};
 use options::Query;
 
 /// A request for objects of a row, as an endpoint sees it.
@@ -77,18 +77,31 @@ pub(crate) async fn route(
         return binding::create_in_collection(server, info, request).await;
     }
     let Some(resource) = kinds::find(&info.api_group, &info.api_version, &info.resource) else {
-        return if server.serves(info) { Err(StatusError::no_such_resource()) } else { Ok(responses::page_not_found()) };
+        return if server.serves(info) {
+            Err(StatusError::no_such_resource())
+        } else {
+            Ok(responses::page_not_found())
+        };
     };
     check_path(resource, info)?;
     if node_proxy_serves(resource, &info.subresource) {
-        return node_proxy::handle(server, info, request).await;
+        return Err(StatusError::service_unavailable("no kubelet client is configured"));
     }
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let accepted = negotiation::accept(&parts.headers, parts.uri.query().unwrap_or_default(), Transforms::Allowed)?;
+    let accepted = negotiation::accept(
+        &parts.headers,
+        parts.uri.query().unwrap_or_default(),
+        Transforms::Allowed,
+    )?;
     let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
-    let call = Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
-    if info.subresource.is_empty() { main_resource(call, body).await } else { subresource(call, body).await }
+    let call =
+        Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
+    if info.subresource.is_empty() {
+        main_resource(call, body).await
+    } else {
+        subresource(call, body).await
+    }
 }
 
 async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
@@ -98,7 +111,7 @@ async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusE
     match call.info.verb.as_str() {
         "get" => get::get(&call).await,
         "list" => list::list(&call).await,
-        "watch" => watch::watch(&call).await,
+        "watch" => watch::watch(call).await,
         "create" => create::create(&call, body).await,
         "update" => update::update(&call, body, update::Part::Main).await,
         "patch" => patch::patch(&call, body, update::Part::Main).await,
@@ -109,8 +122,10 @@ async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusE
 }
 
 async fn subresource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
-    let row: &Subresource =
-        call.resource.subresource(&call.info.subresource).ok_or_else(StatusError::no_such_resource)?;
+    let row: &Subresource = call
+        .resource
+        .subresource(&call.info.subresource)
+        .ok_or_else(StatusError::no_such_resource)?;
     if !row.verbs.contains(&call.info.verb.as_str()) {
         return Err(StatusError::method_not_allowed());
     }
@@ -122,9 +137,10 @@ async fn subresource(call: Call, body: Body) -> Result<Response<Body>, StatusErr
         ("scale", "get") => scale::get(&call).await,
         ("scale", "update") => scale::update(&call, body).await,
         ("scale", "patch") => scale::patch(&call, body).await,
-        ("binding", "create") => binding::create(&call, body).await,
+        ("binding", "create") => binding::create(call, body).await,
         (name, verb) => {
-            let resource = GroupResource::new(call.resource.group, format!("{}/{name}", call.resource.plural));
+            let resource =
+                GroupResource::new(call.resource.group, format!("{}/{name}", call.resource.plural));
             Err(StatusError::method_not_supported(&resource, verb))
         }
     }

@@ -11,7 +11,7 @@ mod flow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::kinds::{self, Resource};
 use apimachinery::status::StatusError;
@@ -22,12 +22,11 @@ use http::{HeaderMap, Request, Response};
 use crate::admission::Admission;
 use crate::authn::{self, UserInfo};
 use crate::authz::{self, Attributes};
-use crate::metrics::Metrics;
 use crate::request_info::RequestInfo;
 use crate::service_ip::ServiceAddresses;
 use crate::storage::Storage;
 use crate::watch_cache::{CacheError, WatchCache};
-use crate::{Body, Config, bootstrap, discovery, endpoints, health, metrics, negotiation, openapi, responses};
+use crate::{Body, Config, bootstrap, endpoints, negotiation, responses};
 use flow::FlowControl;
 
 /// How long a request may take that is neither a watch nor a stream (Kubernetes: 60 s).
@@ -51,7 +50,6 @@ pub struct ApiServer {
     pub(crate) cache: Arc<WatchCache>,
     pub(crate) admission: Admission,
     pub(crate) addresses: ServiceAddresses,
-    metrics: Metrics,
     flow: FlowControl,
     ready: AtomicBool,
 }
@@ -67,7 +65,6 @@ impl ApiServer {
             storage: Storage::new(config.store.clone(), config.event_ttl),
             admission: Admission::new(cache.clone()),
             addresses: ServiceAddresses::new(config.store.clone(), config.service_cidr),
-            metrics: Metrics::default(),
             flow: FlowControl::default(),
             ready: AtomicBool::new(false),
             cache,
@@ -81,11 +78,6 @@ impl ApiServer {
     /// What the server was started with.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The server's metrics.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Whether requests for objects can be answered.
@@ -102,27 +94,32 @@ impl ApiServer {
     ///
     /// # Errors
     /// `NotFound`; `Timeout` when the cache does not catch up.
-    pub async fn get_json(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Bytes, StatusError> {
+    pub async fn get_json(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Bytes, StatusError> {
         endpoints::get::read(self, resource, namespace, name).await.map(|object| object.json())
     }
 
     /// Answers a request. A `UserInfo` among the request's extensions says that it is authenticated already.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let started = Instant::now();
         let audit_id = audit_id(request.headers());
         let headers = request.headers().clone();
-        let accepted = negotiation::accept_for_error(&headers, request.uri().query().unwrap_or_default());
+        let accepted =
+            negotiation::accept_for_error(&headers, request.uri().query().unwrap_or_default());
         let info = RequestInfo::parse(request.method(), request.uri());
         let answered = match &info {
-            Ok(info) => AssertUnwindSafe(self.answer(info, request)).catch_unwind().await.unwrap_or_else(panicked),
+            Ok(info) => AssertUnwindSafe(self.answer(info, request))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(panicked),
             Err(error) => Err(StatusError::bad_request(error.to_string())),
         };
         let response = answered.unwrap_or_else(|error| responses::error(&error, &accepted));
         let mut response = responses::compress(&headers, response);
         responses::finish(&mut response, &audit_id);
-        if let Ok(info) = &info {
-            self.metrics.observe_request(info, response.status().as_u16(), started.elapsed());
-        }
         response
     }
 
@@ -137,8 +134,7 @@ impl ApiServer {
         request.extensions_mut().insert(user);
         request.extensions_mut().insert(info.clone());
         if !info.resource_request {
-            let (parts, _) = request.into_parts();
-            return self.answer_path(&parts);
+            return Ok(responses::page_not_found());
         }
         let answer = endpoints::route(self, info, request);
         if info.is_long_running() {
@@ -162,22 +158,20 @@ impl ApiServer {
         let authorizer = self.config.authorizer.as_ref();
         let attributes = attributes(info, user);
         authz::check(authorizer, &attributes)?;
-        if info.verb == "get" && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward") {
+        if info.verb == "get"
+            && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward")
+        {
             // A WebSocket opens with GET, but to enter a container is to create something in it.
             authz::check(authorizer, &Attributes { verb: "create".to_owned(), ..attributes })?;
         }
         Ok(())
     }
 
-    fn answer_path(&self, parts: &http::request::Parts) -> Result<Response<Body>, StatusError> {
-        let handlers = [health::handle, discovery::handle, openapi::handle, metrics::handle];
-        let answer = handlers.iter().find_map(|handler| handler(self, parts));
-        answer.unwrap_or_else(|| Ok(responses::page_not_found()))
-    }
-
     /// Whether a group and version of the kind table begin this request's path.
     pub(crate) fn serves(&self, info: &RequestInfo) -> bool {
-        kinds::all().iter().any(|row| row.group == info.api_group && row.version == info.api_version)
+        kinds::all()
+            .iter()
+            .any(|row| row.group == info.api_group && row.version == info.api_version)
     }
 }
 
@@ -208,7 +202,9 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Result<Response<Body>, Stat
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     tracing::error!(message, "a request panicked");
-    Err(StatusError::internal("This request caused apiserver to panic. Look in the logs for details."))
+    Err(StatusError::internal(
+        "This request caused apiserver to panic. Look in the logs for details.",
+    ))
 }
 
 fn too_slow() -> StatusError {

@@ -73,7 +73,8 @@ pub struct Accepted {
 }
 
 /// Media types that are served, in the order error messages name them.
-const SERVED: [(&str, Format); 2] = [("application/json", Format::Json), ("application/yaml", Format::Yaml)];
+const SERVED: [(&str, Format); 2] =
+    [("application/json", Format::Json), ("application/yaml", Format::Yaml)];
 
 /// Whether the endpoint can show Tables and metadata only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,11 @@ pub enum Transforms {
 ///
 /// # Errors
 /// `NotAcceptable` when nothing in `Accept` can be served.
-pub fn accept(headers: &HeaderMap, query: &str, transforms: Transforms) -> Result<Accepted, StatusError> {
+pub fn accept(
+    headers: &HeaderMap,
+    query: &str,
+    transforms: Transforms,
+) -> Result<Accepted, StatusError> {
     let mut accepted = match joined(headers) {
         Some(header) => best(&header, transforms).ok_or_else(not_acceptable)?,
         None => Accepted::default(),
@@ -105,7 +110,8 @@ pub fn accept_for_error(headers: &HeaderMap, query: &str) -> Accepted {
 }
 
 fn joined(headers: &HeaderMap) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     Some(values.join(",")).filter(|header| !header.trim().is_empty())
 }
 
@@ -120,7 +126,8 @@ struct Clause<'a> {
 }
 
 fn best(header: &str, transforms: Transforms) -> Option<Accepted> {
-    let mut clauses: Vec<Clause<'_>> = header.split(',').map(clause).filter(|c| c.quality > 0.0).collect();
+    let mut clauses: Vec<Clause<'_>> =
+        header.split(',').map(clause).filter(|c| c.quality > 0.0).collect();
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality).then(exactness(b).cmp(&exactness(a))));
     clauses.iter().find_map(|clause| served(clause, transforms))
 }
@@ -138,8 +145,10 @@ fn clause(text: &str) -> Clause<'_> {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
     let pairs = parts.filter_map(|part| part.split_once('='));
-    let parameters: Vec<_> = pairs.map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
-    let quality = parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, value)| value.parse().ok());
+    let parameters: Vec<_> =
+        pairs.map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
+    let quality =
+        parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, value)| value.parse().ok());
     Clause { media_type, parameters, quality: quality.unwrap_or(1.0) }
 }
 
@@ -148,7 +157,9 @@ fn served(clause: &Clause<'_>, transforms: Transforms) -> Option<Accepted> {
         "*/*" | "*" | "application/*" => Format::Json,
         exact => SERVED.iter().find(|(name, _)| exact.eq_ignore_ascii_case(name))?.1,
     };
-    let parameter = |wanted: &str| clause.parameters.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value);
+    let parameter = |wanted: &str| {
+        clause.parameters.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value)
+    };
     if parameter("stream").is_some_and(|stream| stream != "watch") {
         return None;
     }
@@ -162,7 +173,12 @@ fn served(clause: &Clause<'_>, transforms: Transforms) -> Option<Accepted> {
     Some(Accepted { format, shown_as, meta_version })
 }
 
-fn transformation(kind: &str, group: &str, version: &str, transforms: Transforms) -> Option<(As, MetaVersion)> {
+fn transformation(
+    kind: &str,
+    group: &str,
+    version: &str,
+    transforms: Transforms,
+) -> Option<(As, MetaVersion)> {
     let version = match version {
         "v1" => MetaVersion::V1,
         "v1beta1" => MetaVersion::V1beta1,

@@ -165,7 +165,8 @@ impl RequestInfo {
     /// True for requests that last as long as the client wants: watches and streams.
     pub fn is_long_running(&self) -> bool {
         const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
-        matches!(self.verb.as_str(), "watch" | "proxy") || STREAMS.contains(&self.subresource.as_str())
+        matches!(self.verb.as_str(), "watch" | "proxy")
+            || STREAMS.contains(&self.subresource.as_str())
     }
 
     /// True for requests that change nothing.
@@ -184,7 +185,8 @@ fn pinned_name(selector: &str) -> Option<String> {
     selector.split(',').find_map(|term| {
         let (key, value) = term.split_once('=')?;
         let value = value.strip_prefix('=').unwrap_or(value);
-        let plain = !value.is_empty() && !value.contains(['/', '%']) && value != "." && value != "..";
+        let plain =
+            !value.is_empty() && !value.contains(['/', '%']) && value != "." && value != "..";
         (key == "metadata.name" && plain).then(|| value.to_owned())
     })
 }
@@ -256,11 +258,31 @@ mod tests {
             (Method::PUT, "/api/v1/namespaces/a/status", "update /v1 ns=a namespaces/a/status"),
             (Method::PUT, "/api/v1/namespaces/a/finalize", "update /v1 ns=a namespaces/a/finalize"),
             (Method::GET, "/api/v1/namespaces/a/pods/x/log", "get /v1 ns=a pods/x/log"),
-            (Method::POST, "/apis/apps/v1/namespaces/a/deployments", "create apps/v1 ns=a deployments//"),
-            (Method::DELETE, "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 ns=a deployments//"),
-            (Method::DELETE, "/apis/apps/v1/namespaces/a/deployments/d", "delete apps/v1 ns=a deployments/d/"),
-            (Method::PATCH, "/apis/apps/v1/namespaces/a/deployments/d/scale", "patch apps/v1 ns=a deployments/d/scale"),
-            (Method::GET, "/api/v1/nodes?fieldSelector=metadata.name%3Dn1", "list /v1 ns= nodes/n1/"),
+            (
+                Method::POST,
+                "/apis/apps/v1/namespaces/a/deployments",
+                "create apps/v1 ns=a deployments//",
+            ),
+            (
+                Method::DELETE,
+                "/apis/apps/v1/namespaces/a/deployments",
+                "deletecollection apps/v1 ns=a deployments//",
+            ),
+            (
+                Method::DELETE,
+                "/apis/apps/v1/namespaces/a/deployments/d",
+                "delete apps/v1 ns=a deployments/d/",
+            ),
+            (
+                Method::PATCH,
+                "/apis/apps/v1/namespaces/a/deployments/d/scale",
+                "patch apps/v1 ns=a deployments/d/scale",
+            ),
+            (
+                Method::GET,
+                "/api/v1/nodes?fieldSelector=metadata.name%3Dn1",
+                "list /v1 ns= nodes/n1/",
+            ),
             (Method::GET, "/apis/apps/v1", "get / ns= //"),
             (Method::GET, "/healthz", "get / ns= //"),
             (Method::GET, "/", "get / ns= //"),

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+    VARY, WARNING,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
@@ -145,7 +146,8 @@ fn gzip(body: Body) -> Body {
                 None => return Some((encoder.finish().map(Bytes::from).map_err(Into::into), None)),
             }
         };
-        let written = encoder.write_all(&frame).map(|()| Bytes::from(std::mem::take(encoder.get_mut())));
+        let written =
+            encoder.write_all(&frame).map(|()| Bytes::from(std::mem::take(encoder.get_mut())));
         Some((written.map_err(Into::into), Some((body, encoder))))
     });
     Body::from_stream(stream)
@@ -162,7 +164,9 @@ mod tests {
 
     #[test]
     fn accept_encoding_gzip_is_found() {
-        for (value, expected) in [("gzip, deflate", true), ("br", false), ("gzip;q=0", false), ("br,gzip;q=0.5", true)] {
+        for (value, expected) in
+            [("gzip, deflate", true), ("br", false), ("gzip;q=0", false), ("br,gzip;q=0.5", true)]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT_ENCODING, value.parse().expect("a header"));
             assert_eq!(accepts_gzip(&headers), expected, "{value}");

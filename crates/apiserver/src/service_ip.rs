@@ -29,7 +29,7 @@ const GRACE_SECONDS: i64 = 120;
 const MAX_ADDRESSES: u32 = 1 << 20;
 
 /// Why an address cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum AddressError {
     /// It is not inside the range.
     #[error("the provided IP ({0}) is not in the valid range. The range of valid IPs is {1}")]
@@ -82,7 +82,10 @@ impl ServiceAddresses {
         let key = key(address);
         let held = self.store.get(&key).await.map_err(status_of)?.value;
         if let Some(entry) = held.filter(|entry| owner(entry).0 == uid) {
-            self.store.delete(key, Expect::Revision(entry.mod_revision)).await.map_err(status_of)?;
+            self.store
+                .delete(key, Expect::Revision(entry.mod_revision))
+                .await
+                .map_err(status_of)?;
         }
         Ok(())
     }
@@ -96,12 +99,21 @@ impl ServiceAddresses {
         if !self.contains(address) {
             return Err(AddressError::OutOfRange(address, self.range()));
         }
-        if self.try_reserve(address, uid, alive).await? { Ok(address) } else { Err(AddressError::Taken) }
+        if self.try_reserve(address, uid, alive).await? {
+            Ok(address)
+        } else {
+            Err(AddressError::Taken)
+        }
     }
 
-    async fn reserve_any(&self, uid: &str, alive: &impl Fn(&str) -> bool) -> Result<IpAddr, AddressError> {
+    async fn reserve_any(
+        &self,
+        uid: &str,
+        alive: &impl Fn(&str) -> bool,
+    ) -> Result<IpAddr, AddressError> {
         let reserved = self.store.list(PREFIX, Page::default()).await.map_err(store_error)?.value;
-        let taken: std::collections::BTreeSet<Key> = reserved.into_iter().filter(|e| held(e, alive)).map(|e| e.key).collect();
+        let taken: std::collections::BTreeSet<Key> =
+            reserved.into_iter().filter(|e| held(e, alive)).map(|e| e.key).collect();
         for address in self.candidates() {
             if !taken.contains(&key(address)) && self.try_reserve(address, uid, alive).await? {
                 return Ok(address);
@@ -117,13 +129,21 @@ impl ServiceAddresses {
         alive: &impl Fn(&str) -> bool,
     ) -> Result<bool, AddressError> {
         let value = Bytes::from(format!("{uid} {}", Timestamp::now().as_second()));
-        let put = self.store.put(key(address), value.clone(), Expect::Absent, None).await.map_err(store_error)?;
+        let put = self
+            .store
+            .put(key(address), value.clone(), Expect::Absent, None)
+            .await
+            .map_err(store_error)?;
         match put {
             Put::Done(_) => Ok(true),
             Put::Lost(at) => match at.value {
                 Some(entry) if !held(&entry, alive) => {
                     let expect = Expect::Revision(entry.mod_revision);
-                    let put = self.store.put(entry.key, value, expect, None).await.map_err(store_error)?;
+                    let put = self
+                        .store
+                        .put(entry.key, value, expect, None)
+                        .await
+                        .map_err(store_error)?;
                     Ok(matches!(put, Put::Done(_)))
                 }
                 _ => Ok(false),
@@ -147,7 +167,9 @@ impl ServiceAddresses {
     }
 
     fn contains(&self, address: IpAddr) -> bool {
-        let (IpAddr::V4(address), Some((base, size))) = (address, self.bounds()) else { return false };
+        let (IpAddr::V4(address), Some((base, size))) = (address, self.bounds()) else {
+            return false;
+        };
         let offset = u32::from(address).wrapping_sub(base);
         offset > 0 && offset < size - 1
     }

@@ -68,11 +68,7 @@ pub fn key(resource: &Resource, namespace: &str, name: &str) -> Key {
 /// The prefix of the keys of a collection: of a namespace, or of everything when `namespace` is empty.
 pub fn collection_prefix(resource: &Resource, namespace: &str) -> String {
     let prefix = resource.storage_prefix();
-    if namespace.is_empty() {
-        prefix
-    } else {
-        format!("{prefix}{namespace}/")
-    }
+    if namespace.is_empty() { prefix } else { format!("{prefix}{namespace}/") }
 }
 
 /// Encodes an object, whose `metadata.resourceVersion` must be unset, as a stored value.
@@ -120,7 +116,10 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 /// Where `"resourceVersion":"…",` belongs: behind the brace that opens `metadata`.
 fn splice_offset(json: &[u8], api_version: &str, kind: &str) -> usize {
     let head = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{kind}\",\"metadata\":{{");
-    assert!(json.starts_with(head.as_bytes()), "an encoded {kind} begins with its type and metadata");
+    assert!(
+        json.starts_with(head.as_bytes()),
+        "an encoded {kind} begins with its type and metadata"
+    );
     head.len()
 }
 
@@ -215,7 +214,10 @@ impl Encoded {
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         let mut reader = Reader(&self.buffer[FIXED_HEADER_BYTES..self.json_at as usize]);
-        (0..reader.count()).map(|_| (reader.text(), reader.text())).find(|(key, _)| *key == name).map(|pair| pair.1)
+        (0..reader.count())
+            .map(|_| (reader.text(), reader.text()))
+            .find(|(key, _)| *key == name)
+            .map(|pair| pair.1)
     }
 
     /// The labels in order.
@@ -245,7 +247,8 @@ impl Encoded {
 }
 
 fn decode(resource: &Resource, key: &Key, json: &[u8]) -> Result<Object, CorruptValue> {
-    (resource.codec)()
+    resource
+        .codec
         .decode(json, FieldValidation::Ignore)
         .map(|decoded| decoded.object)
         .map_err(|error| CorruptValue::Object { key: key.clone(), reason: error.to_string() })
@@ -263,7 +266,9 @@ fn read_header(key: &Key, value: &[u8]) -> Result<(usize, usize, u32), CorruptVa
     if format != FORMAT {
         return Err(CorruptValue::Format { key: key.clone(), format });
     }
-    let number = |at: usize| -> Option<u32> { Some(u32::from_le_bytes(value.get(at..at + 4)?.try_into().ok()?)) };
+    let number = |at: usize| -> Option<u32> {
+        Some(u32::from_le_bytes(value.get(at..at + 4)?.try_into().ok()?))
+    };
     let parts = (number(1), number(5), number(9));
     let (Some(json_at), Some(splice), Some(identity)) = parts else {
         return Err(truncated());
@@ -371,13 +376,17 @@ impl Storage {
         let key = key(resource, meta.namespace.as_deref().unwrap_or_default(), name);
         let value = encode(resource, object);
         let put = match mode {
-            Mode::Commit => self.store.put(key.clone(), value.clone(), Expect::Absent, self.ttl(resource)).await,
+            Mode::Commit => {
+                self.store.put(key.clone(), value.clone(), Expect::Absent, self.ttl(resource)).await
+            }
             Mode::DryRun => self.try_create(&key).await,
         };
         match put.map_err(status_of)? {
             Put::Done(revision) => encoded(resource, key, &value, revision).map(Ok),
             Put::Lost(At { value: Some(entry), .. }) => from_entry(resource, entry).map(Err),
-            Put::Lost(_) => Err(StatusError::internal("the store refused a creation of a key that does not exist")),
+            Put::Lost(_) => Err(StatusError::internal(
+                "the store refused a creation of a key that does not exist",
+            )),
         }
     }
 
@@ -390,7 +399,11 @@ impl Storage {
     ///
     /// # Errors
     /// `Status` for a failing store or a corrupt value.
-    pub async fn read(&self, resource: &Resource, key: &Key) -> Result<Option<Current>, StatusError> {
+    pub async fn read(
+        &self,
+        resource: &Resource,
+        key: &Key,
+    ) -> Result<Option<Current>, StatusError> {
         let at = self.store.get(key).await.map_err(status_of)?;
         at.value.map(|entry| current(resource, entry)).transpose()
     }
@@ -475,8 +488,15 @@ impl Storage {
             return Ok(Ok(Updated::Kept(last)));
         }
         let expect = Expect::Revision(last.revision);
-        match self.store.put(last.key.clone(), value.clone(), expect, ttl).await.map_err(status_of)? {
-            Put::Done(revision) => Ok(Ok(Updated::Put(encoded(resource, last.key, &value, revision)?))),
+        match self
+            .store
+            .put(last.key.clone(), value.clone(), expect, ttl)
+            .await
+            .map_err(status_of)?
+        {
+            Put::Done(revision) => {
+                Ok(Ok(Updated::Put(encoded(resource, last.key, &value, revision)?)))
+            }
             Put::Lost(at) => lost(resource, at).map(Err),
         }
     }
@@ -489,8 +509,14 @@ fn lost(resource: &Resource, at: At<Option<StoreEntry>>) -> Result<Option<Curren
     at.value.map(|entry| current(resource, entry)).transpose()
 }
 
-fn encoded(resource: &Resource, key: Key, value: &Bytes, revision: Revision) -> Result<Encoded, StatusError> {
-    Encoded::new(resource, key, value, revision).map_err(|error| StatusError::internal(&error.to_string()))
+fn encoded(
+    resource: &Resource,
+    key: Key,
+    value: &Bytes,
+    revision: Revision,
+) -> Result<Encoded, StatusError> {
+    Encoded::new(resource, key, value, revision)
+        .map_err(|error| StatusError::internal(&error.to_string()))
 }
 
 fn from_entry(resource: &Resource, entry: StoreEntry) -> Result<Encoded, StatusError> {
@@ -499,7 +525,8 @@ fn from_entry(resource: &Resource, entry: StoreEntry) -> Result<Encoded, StatusE
 
 fn current(resource: &Resource, entry: StoreEntry) -> Result<Current, StatusError> {
     let encoded = from_entry(resource, entry)?;
-    let object = encoded.decode(resource).map_err(|error| StatusError::internal(&error.to_string()))?;
+    let object =
+        encoded.decode(resource).map_err(|error| StatusError::internal(&error.to_string()))?;
     Ok(Current { object, encoded })
 }
 

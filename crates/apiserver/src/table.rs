@@ -37,7 +37,9 @@ impl IncludeObject {
             "" | "Metadata" => Ok(Self::Metadata),
             "None" => Ok(Self::None),
             "Object" => Ok(Self::Object),
-            other => Err(StatusError::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+            other => Err(StatusError::bad_request(format!(
+                "unrecognized includeObject value: {other:?}"
+            ))),
         }
     }
 }
@@ -130,7 +132,11 @@ pub fn render(
         kind: "Table",
         api_version: form.version.api_version(),
         metadata: meta,
-        column_definitions: if form.columns == Columns::Shown { columns(resource) } else { Vec::new() },
+        column_definitions: if form.columns == Columns::Shown {
+            columns(resource)
+        } else {
+            Vec::new()
+        },
         rows: rows.collect::<Result<_, _>>()?,
     };
     serde_json::to_vec(&table).map(Bytes::from).map_err(StatusError::internal)
@@ -147,14 +153,22 @@ fn columns(resource: &Resource) -> Vec<ColumnDefinition> {
     resource.columns.iter().map(definition).collect()
 }
 
-fn row(resource: &Resource, object: &Encoded, form: Form, now: Timestamp) -> Result<Row, StatusError> {
+fn row(
+    resource: &Resource,
+    object: &Encoded,
+    form: Form,
+    now: Timestamp,
+) -> Result<Row, StatusError> {
     let decoded = object.decode(resource).map_err(StatusError::internal)?;
     let raw = match form.include {
         IncludeObject::None => None,
         IncludeObject::Metadata => Some(partial(object, form.version)?),
         IncludeObject::Object => Some(object.json()),
     };
-    Ok(Row { cells: resource.strategy.row(decoded.as_ref(), now), object: raw.map(|json| raw_value(&json)).transpose()? })
+    Ok(Row {
+        cells: resource.strategy.row(decoded.as_ref(), now),
+        object: raw.map(|json| raw_value(&json)).transpose()?,
+    })
 }
 
 fn raw_value(json: &[u8]) -> Result<Box<RawValue>, StatusError> {
@@ -177,17 +191,28 @@ pub fn partial(object: &Encoded, version: MetaVersion) -> Result<Bytes, StatusEr
     let only: OnlyMetadata<'_> = serde_json::from_slice(&json).map_err(StatusError::internal)?;
     let metadata = only.metadata.get();
     let api_version = version.api_version();
-    Ok(format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"{api_version}","metadata":{metadata}}}"#).into())
+    Ok(format!(
+        r#"{{"kind":"PartialObjectMetadata","apiVersion":"{api_version}","metadata":{metadata}}}"#
+    )
+    .into())
 }
 
 /// The object of a bookmark: nothing but a resourceVersion, and the mark of the end of the initial events.
-pub fn bookmark(resource: &Resource, version: Option<MetaVersion>, revision: u64, end_of_initial_events: bool) -> String {
+pub fn bookmark(
+    resource: &Resource,
+    version: Option<MetaVersion>,
+    revision: u64,
+    end_of_initial_events: bool,
+) -> String {
     let (kind, api_version) = match version {
         Some(version) => ("PartialObjectMetadata", version.api_version().to_owned()),
         None => (resource.kind, resource.api_version()),
     };
-    let annotations =
-        if end_of_initial_events { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
+    let annotations = if end_of_initial_events {
+        r#","annotations":{"k8s.io/initial-events-end":"true"}"#
+    } else {
+        ""
+    };
     format!(
         r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"{annotations}}}}}"#
     )

@@ -26,7 +26,9 @@ use tokio::sync::watch;
 use crate::storage::{CorruptValue, Encoded};
 
 pub use predicate::Predicate;
-pub use resource_cache::{Change, ChangeKind, Feed, Objects, ResourceCache, Snapshot, TooOld};
+pub use resource_cache::{
+    Change, ChangeKind, Feed, Objects, ResourceCache, Snapshot, TooOld, event_line,
+};
 
 /// How long a read waits for the cache to reach a revision before the client is told to try again (Kubernetes: 3 s).
 pub const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -67,8 +69,13 @@ impl WatchCache {
     /// # Errors
     /// [`CacheError`] when the store or a value in it cannot be read.
     pub async fn start(store: Arc<dyn Store>) -> Result<Arc<Self>, CacheError> {
-        let resources = kinds::all().iter().map(|row| ((row.group, row.plural), ResourceCache::new(row)));
-        let cache = Arc::new(Self { store, resources: resources.collect(), applied: watch::Sender::new(0) });
+        let resources =
+            kinds::all().iter().map(|row| ((row.group, row.plural), ResourceCache::new(row)));
+        let cache = Arc::new(Self {
+            store,
+            resources: resources.collect(),
+            applied: watch::Sender::new(0),
+        });
         let events = cache.fill().await?;
         let follower = cache.clone();
         tokio::spawn(async move { follower.follow(events).await });
@@ -124,7 +131,11 @@ impl WatchCache {
     ///
     /// # Errors
     /// `Compacted`, `Future` and failures of the store.
-    pub async fn snapshot_at(&self, resource: &Resource, revision: Revision) -> Result<Snapshot, CacheError> {
+    pub async fn snapshot_at(
+        &self,
+        resource: &Resource,
+        revision: Revision,
+    ) -> Result<Snapshot, CacheError> {
         let kept = self.of(resource).and_then(|cache| cache.snapshot_at(revision, self.applied()));
         if let Some(snapshot) = kept {
             return Ok(snapshot);
@@ -133,7 +144,8 @@ impl WatchCache {
         let listed = self.store.list(&resource.storage_prefix(), page).await?;
         let mut objects = Objects::new();
         for entry in listed.value {
-            let encoded = Encoded::new(resource, entry.key.clone(), &entry.value, entry.mod_revision)?;
+            let encoded =
+                Encoded::new(resource, entry.key.clone(), &entry.value, entry.mod_revision)?;
             objects.insert(entry.key, Arc::new(encoded));
         }
         Ok(Snapshot { revision, objects })
@@ -143,7 +155,11 @@ impl WatchCache {
     ///
     /// # Errors
     /// [`StoreError::Compacted`] when the store has forgotten them too.
-    pub fn history(&self, resource: &'static Resource, after: Revision) -> Result<Feed, StoreError> {
+    pub fn history(
+        &self,
+        resource: &'static Resource,
+        after: Revision,
+    ) -> Result<Feed, StoreError> {
         let events = self.store.watch(&resource.storage_prefix(), after)?;
         Ok(Feed::from_store(resource, events))
     }
@@ -153,12 +169,16 @@ impl WatchCache {
         let listed = self.store.list(OBJECTS_PREFIX, Page::default()).await?;
         let mut objects: BTreeMap<(&str, &str), Objects> = BTreeMap::new();
         for entry in listed.value {
-            let Some(cache) = resource_of(&entry.key).and_then(|names| self.resources.get(&names)) else {
+            let Some(cache) = resource_of(&entry.key).and_then(|names| self.resources.get(&names))
+            else {
                 continue;
             };
             let row = cache.resource();
             let encoded = Encoded::new(row, entry.key.clone(), &entry.value, entry.mod_revision)?;
-            objects.entry((row.group, row.plural)).or_default().insert(entry.key, Arc::new(encoded));
+            objects
+                .entry((row.group, row.plural))
+                .or_default()
+                .insert(entry.key, Arc::new(encoded));
         }
         for (names, cache) in &self.resources {
             cache.reset(objects.remove(names).unwrap_or_default(), listed.revision);
@@ -175,7 +195,9 @@ impl WatchCache {
                 tracing::error!(?error, "the store's watch ended, reads are no longer fresh");
                 return;
             }
-            tracing::warn!("the watch cache fell behind the store's history and reads everything again");
+            tracing::warn!(
+                "the watch cache fell behind the store's history and reads everything again"
+            );
             events = match self.fill().await {
                 Ok(events) => events,
                 Err(error) => {

@@ -34,12 +34,17 @@ impl Plugin for DefaultTolerationSeconds {
 
 fn tolerate(pod: &mut Pod) {
     let tolerations = pod.spec.get_or_insert_default().tolerations.get_or_insert_default();
-    let missing = TAINTS.map(|taint| (taint, !tolerations.iter().any(|toleration| covers(toleration, taint))));
-    tolerations.extend(missing.into_iter().filter(|(_, missing)| *missing).map(|(taint, _)| toleration(taint)));
+    let missing = TAINTS
+        .map(|taint| (taint, !tolerations.iter().any(|toleration| covers(toleration, taint))));
+    tolerations.extend(
+        missing.into_iter().filter(|(_, missing)| *missing).map(|(taint, _)| toleration(taint)),
+    );
 }
 
 fn covers(toleration: &Toleration, taint: &str) -> bool {
-    let is = |field: &Option<String>, wanted: &str| field.as_deref().is_none_or(|text| text.is_empty() || text == wanted);
+    let is = |field: &Option<String>, wanted: &str| {
+        field.as_deref().is_none_or(|text| text.is_empty() || text == wanted)
+    };
     is(&toleration.key, taint) && is(&toleration.effect, "NoExecute")
 }
 
@@ -59,7 +64,10 @@ mod tests {
     use k8s_openapi::api::core::v1::PodSpec;
 
     fn keys(tolerations: Vec<Toleration>) -> Vec<String> {
-        let mut pod = Pod { spec: Some(PodSpec { tolerations: Some(tolerations), ..PodSpec::default() }), ..Pod::default() };
+        let mut pod = Pod {
+            spec: Some(PodSpec { tolerations: Some(tolerations), ..PodSpec::default() }),
+            ..Pod::default()
+        };
         tolerate(&mut pod);
         let tolerations = pod.spec.and_then(|spec| spec.tolerations).unwrap_or_default();
         tolerations.into_iter().map(|toleration| toleration.key.unwrap_or_default()).collect()
@@ -69,6 +77,9 @@ mod tests {
     fn tolerations_missing_ones_are_added_once() {
         assert_eq!(keys(vec![]), TAINTS);
         assert_eq!(keys(vec![toleration(TAINTS[1])]), [TAINTS[1], TAINTS[0]]);
-        assert_eq!(keys(vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]), [""]);
+        assert_eq!(
+            keys(vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]),
+            [""]
+        );
     }
 }

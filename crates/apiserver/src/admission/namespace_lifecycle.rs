@@ -75,7 +75,11 @@ impl Plugin for NamespaceLifecycle {
         let immortal = SYSTEM_NAMESPACES.contains(&name) && name != DELETABLE_SYSTEM_NAMESPACE;
         if std::ptr::eq(resource, self.namespaces) && immortal {
             let resource = resource.group_resource();
-            return Err(StatusError::forbidden(&resource, name, "this namespace may not be deleted"));
+            return Err(StatusError::forbidden(
+                &resource,
+                name,
+                "this namespace may not be deleted",
+            ));
         }
         Ok(())
     }
@@ -83,7 +87,9 @@ impl Plugin for NamespaceLifecycle {
 
 fn terminating(creation: &Creation<'_>) -> StatusError {
     let namespace = creation.namespace;
-    let reason = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let reason = format!(
+        "unable to create new content in namespace {namespace} because it is being terminated"
+    );
     creation.forbidden(reason).with_cause(StatusCause {
         field: Some("metadata.namespace".to_owned()),
         message: Some(format!("namespace {namespace} is being terminated")),

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{Creation, Plugin};
 
-const CLASSES: [(&str, i32); 2] = [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+const CLASSES: [(&str, i32); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 const DEFAULT_PRIORITY: i32 = 0;
 const DEFAULT_PREEMPTION_POLICY: &str = "PreemptLowerPriority";
 
@@ -24,12 +25,15 @@ impl Plugin for Priority {
     }
 
     fn update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
-        let (Some(new), Some(old)) = (new.as_any_mut().downcast_mut::<Pod>(), old.as_any().downcast_ref::<Pod>()) else {
+        let (Some(new), Some(old)) =
+            (new.as_any_mut().downcast_mut::<Pod>(), old.as_any().downcast_ref::<Pod>())
+        else {
             return Ok(());
         };
         if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {
             new.priority = new.priority.or(old.priority);
-            new.preemption_policy = new.preemption_policy.take().or_else(|| old.preemption_policy.clone());
+            new.preemption_policy =
+                new.preemption_policy.take().or_else(|| old.preemption_policy.clone());
         }
         Ok(())
     }
@@ -51,7 +55,8 @@ fn establish(pod: &mut Pod) -> Result<(), String> {
              {priority} from the given PriorityClass name"
         ));
     }
-    let given = spec.preemption_policy.as_deref().filter(|given| *given != DEFAULT_PREEMPTION_POLICY);
+    let given =
+        spec.preemption_policy.as_deref().filter(|given| *given != DEFAULT_PREEMPTION_POLICY);
     if let Some(given) = given {
         return Err(format!(
             "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller \

@@ -61,7 +61,9 @@ impl Plugin for ServiceAccount {
             return Err(creation.forbidden(reason));
         };
         let spec = creation.typed::<Pod>().map(|pod| pod.spec.get_or_insert_default());
-        if let Some(spec) = spec.filter(|spec| spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty)) {
+        if let Some(spec) =
+            spec.filter(|spec| spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty))
+        {
             self.take_pull_secrets(spec, &account);
         }
         Ok(())
@@ -71,7 +73,10 @@ impl Plugin for ServiceAccount {
 impl ServiceAccount {
     fn take_pull_secrets(&self, spec: &mut PodSpec, account: &Encoded) {
         let decoded = account.decode(self.accounts);
-        let object = decoded.as_ref().ok().and_then(|object| object.as_any().downcast_ref::<v1::ServiceAccount>());
+        let object = decoded
+            .as_ref()
+            .ok()
+            .and_then(|object| object.as_any().downcast_ref::<v1::ServiceAccount>());
         if let Some(secrets) = object.and_then(|account| account.image_pull_secrets.clone()) {
             spec.image_pull_secrets = Some(secrets);
         }

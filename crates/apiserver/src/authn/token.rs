@@ -55,15 +55,18 @@ impl StaticTokens {
     pub fn from_csv(text: &str) -> Result<Self, TokenFileError> {
         let mut tokens = Self::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let columns: Vec<&str> = line.splitn(4, ',').map(|c| c.trim().trim_matches('"')).collect();
+            let columns: Vec<&str> =
+                line.splitn(4, ',').map(|c| c.trim().trim_matches('"')).collect();
             let [token, name, uid, rest @ ..] = columns.as_slice() else {
                 return Err(TokenFileError::TooFewColumns { line: index + 1 });
             };
             if token.is_empty() {
                 return Err(TokenFileError::EmptyToken { line: index + 1 });
             }
-            let groups = rest.iter().flat_map(|g| g.split(',')).map(str::trim).filter(|g| !g.is_empty());
-            let user = UserInfo { uid: (*uid).to_owned(), ..UserInfo::authenticated(*name, groups) };
+            let groups =
+                rest.iter().flat_map(|g| g.split(',')).map(str::trim).filter(|g| !g.is_empty());
+            let user =
+                UserInfo { uid: (*uid).to_owned(), ..UserInfo::authenticated(*name, groups) };
             tokens.insert(token, user);
         }
         Ok(tokens)
@@ -72,13 +75,18 @@ impl StaticTokens {
     /// The user `token` stands for. Every entry is compared, whichever matches.
     pub fn find(&self, token: &str) -> Option<&UserInfo> {
         let wanted = hash(token);
-        self.entries.iter().fold(None, |found, (have, user)| found.or(same(have, &wanted).then_some(user)))
+        self.entries
+            .iter()
+            .fold(None, |found, (have, user)| found.or(same(have, &wanted).then_some(user)))
     }
 }
 
 #[async_trait]
 impl Authenticator for StaticTokens {
-    async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<UserInfo>, StatusError> {
+    async fn authenticate(
+        &self,
+        parts: &http::request::Parts,
+    ) -> Result<Option<UserInfo>, StatusError> {
         match bearer(parts) {
             None => Ok(None),
             Some(token) => self.find(token).cloned().map(Some).ok_or_else(unauthorized),
@@ -151,7 +159,13 @@ mod tests {
 
     #[test]
     fn token_file_bad_lines_are_refused_with_their_number() {
-        assert!(matches!(StaticTokens::from_csv("a,b"), Err(TokenFileError::TooFewColumns { line: 1 })));
-        assert!(matches!(StaticTokens::from_csv("a,b,c\n,b,c"), Err(TokenFileError::EmptyToken { line: 2 })));
+        assert!(matches!(
+            StaticTokens::from_csv("a,b"),
+            Err(TokenFileError::TooFewColumns { line: 1 })
+        ));
+        assert!(matches!(
+            StaticTokens::from_csv("a,b,c\n,b,c"),
+            Err(TokenFileError::EmptyToken { line: 2 })
+        ));
     }
 }

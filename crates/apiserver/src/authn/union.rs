@@ -20,7 +20,10 @@ impl Union {
 
 #[async_trait]
 impl Authenticator for Union {
-    async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<UserInfo>, StatusError> {
+    async fn authenticate(
+        &self,
+        parts: &http::request::Parts,
+    ) -> Result<Option<UserInfo>, StatusError> {
         let mut failure = None;
         for authenticator in &self.0 {
             match authenticator.authenticate(parts).await {

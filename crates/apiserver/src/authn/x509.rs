@@ -51,9 +51,12 @@ impl X509 {
     ///
     /// # Errors
     /// When `roots` is empty.
-    pub fn new(roots: Arc<rustls::RootCertStore>) -> Result<Self, rustls::server::VerifierBuilderError> {
+    pub fn new(
+        roots: Arc<rustls::RootCertStore>,
+    ) -> Result<Self, rustls::server::VerifierBuilderError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
         Ok(Self { verifier })
     }
 
@@ -76,7 +79,11 @@ impl X509 {
     }
 
     /// Who the chain stands for, and the last second at which its own certificate is valid.
-    fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(UserInfo, u64), StatusError> {
+    fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(UserInfo, u64), StatusError> {
         let (leaf, intermediates) = chain.split_first().ok_or_else(unauthorized)?;
         if let Err(error) = self.verifier.verify_client_cert(leaf, intermediates, now) {
             tracing::info!(%error, "client certificate refused");
@@ -91,7 +98,10 @@ impl X509 {
 
 #[async_trait]
 impl Authenticator for X509 {
-    async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<UserInfo>, StatusError> {
+    async fn authenticate(
+        &self,
+        parts: &http::request::Parts,
+    ) -> Result<Option<UserInfo>, StatusError> {
         match parts.extensions.get::<PeerCertificates>() {
             Some(peer) if !peer.chain.is_empty() => self.user(peer, UnixTime::now()).map(Some),
             _ => Ok(None),

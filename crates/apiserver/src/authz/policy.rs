@@ -76,7 +76,9 @@ fn is_or_below(path: &str, root: &str) -> bool {
 /// A node: the static rules, and names where the request has one.
 fn node(attrs: &Attributes) -> Decision {
     let Some(node) = node_name(&attrs.user) else {
-        return Decision::NoOpinion { reason: format!("unknown node for user {:?}", attrs.user.name) };
+        return Decision::NoOpinion {
+            reason: format!("unknown node for user {:?}", attrs.user.name),
+        };
     };
     if !NODE.iter().any(|rule| rule.allows(attrs)) {
         return Decision::no_opinion();
@@ -128,7 +130,9 @@ const STREAMS: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
 
 impl Rule {
     fn allows(&self, attrs: &Attributes) -> bool {
-        attrs.resource_request && self.verbs.contains(&attrs.verb.as_str()) && self.target.matches(attrs)
+        attrs.resource_request
+            && self.verbs.contains(&attrs.verb.as_str())
+            && self.target.matches(attrs)
     }
 }
 
@@ -137,10 +141,14 @@ impl Target {
         match *self {
             Self::AllButStreams => !STREAMS.contains(&attrs.subresource.as_str()),
             Self::Resource { group, resource, subresource } => {
-                attrs.api_group == group && attrs.resource == resource && attrs.subresource == subresource
+                attrs.api_group == group
+                    && attrs.resource == resource
+                    && attrs.subresource == subresource
             }
             Self::Named { group, resource } => {
-                attrs.api_group == group && attrs.resource == resource && attrs.subresource.is_empty()
+                attrs.api_group == group
+                    && attrs.resource == resource
+                    && attrs.subresource.is_empty()
             }
         }
     }
@@ -151,10 +159,17 @@ const fn on<K: Resource>(verbs: &'static [&'static str]) -> Rule {
 }
 
 const fn part<K: Resource>(subresource: &'static str, verbs: &'static [&'static str]) -> Rule {
-    Rule { verbs, target: Target::Resource { group: K::GROUP, resource: K::URL_PATH_SEGMENT, subresource } }
+    Rule {
+        verbs,
+        target: Target::Resource { group: K::GROUP, resource: K::URL_PATH_SEGMENT, subresource },
+    }
 }
 
-const fn named(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Rule {
+const fn named(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+) -> Rule {
     Rule { verbs, target: Target::Named { group, resource } }
 }
 
@@ -219,7 +234,13 @@ mod tests {
     use crate::authn::UserInfo;
     use crate::authz::{check, forbidden};
 
-    fn resource(user: &UserInfo, verb: &str, path: &str, namespace: &str, name: &str) -> Attributes {
+    fn resource(
+        user: &UserInfo,
+        verb: &str,
+        path: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Attributes {
         let (group, resource) = path.split_once(':').unwrap_or(("", path));
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         Attributes {
@@ -237,7 +258,12 @@ mod tests {
     }
 
     fn path(user: &UserInfo, verb: &str, path: &str) -> Attributes {
-        Attributes { user: user.clone(), verb: verb.into(), path: path.into(), ..Attributes::default() }
+        Attributes {
+            user: user.clone(),
+            verb: verb.into(),
+            path: path.into(),
+            ..Attributes::default()
+        }
     }
 
     fn allowed(attrs: &Attributes) -> bool {
@@ -260,7 +286,10 @@ mod tests {
         let jane = UserInfo::authenticated("jane", ["dev"]);
         let nobody = UserInfo::anonymous();
         for open in ["/healthz", "/readyz/ping", "/version"] {
-            assert!(allowed(&path(&jane, "get", open)) && allowed(&path(&nobody, "get", open)), "{open}");
+            assert!(
+                allowed(&path(&jane, "get", open)) && allowed(&path(&nobody, "get", open)),
+                "{open}"
+            );
         }
         for discovery in ["/api", "/apis/apps/v1", "/openapi/v3"] {
             assert!(allowed(&path(&jane, "get", discovery)), "{discovery}");
@@ -335,7 +364,9 @@ mod tests {
         {
             assert!(allowed(&resource(&manager, verb, what, "default", "")), "{verb} {what}");
         }
-        for (verb, what) in [("get", "pods/exec"), ("create", "pods/exec"), ("create", "pods/binding")] {
+        for (verb, what) in
+            [("get", "pods/exec"), ("create", "pods/exec"), ("create", "pods/binding")]
+        {
             assert!(!allowed(&resource(&manager, verb, what, "default", "p")), "{verb} {what}");
         }
     }
@@ -356,7 +387,10 @@ mod tests {
                 resource(&jane, "get", "nodes", "", "n1"),
                 r#"nodes "n1" is forbidden: User "jane" cannot get resource "nodes" in API group "" at the cluster scope"#,
             ),
-            (path(&jane, "get", "/metrics"), r#"forbidden: User "jane" cannot get path "/metrics""#),
+            (
+                path(&jane, "get", "/metrics"),
+                r#"forbidden: User "jane" cannot get path "/metrics""#,
+            ),
         ];
         for (attrs, message) in cases {
             let status = check(&FixedPolicy, &attrs).unwrap_err().0;

@@ -40,7 +40,8 @@ pub(super) async fn create_in_collection(
     let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
     let resource = kinds::of::<Pod>();
     let query = Query::parse(&text);
-    let call = Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
+    let call =
+        Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
     create(call, body).await
 }
 
@@ -70,12 +71,15 @@ fn check(call: &mut Call, binding: &Binding) -> Result<(), StatusError> {
     }
     let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
     if !namespace.is_empty() && namespace != call.info.namespace {
-        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        let message =
+            "the namespace of the provided object does not match the namespace sent on the request";
         return Err(StatusError::bad_request(message));
     }
     let kind = binding.target.kind.as_deref().unwrap_or_default();
     if !matches!(kind, "" | "Node") {
-        let message = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
+        let message = format!(
+            "target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""
+        );
         return Err(StatusError::new(500, "", message, None));
     }
     if binding.target.name.as_deref().unwrap_or_default().is_empty() {
@@ -91,7 +95,8 @@ fn bind(call: &Call, binding: &Binding, current: &Current) -> Result<Change, Sta
         .downcast_mut()
         .ok_or_else(|| StatusError::internal("only pods are bound"))?;
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let resource = GroupResource::new(call.resource.group, format!("{}/binding", call.resource.plural));
+    let resource =
+        GroupResource::new(call.resource.group, format!("{}/binding", call.resource.plural));
     if let Some(reason) = obstacle(pod, &name) {
         return Err(StatusError::conflict(&resource, &name, reason));
     }
@@ -129,7 +134,9 @@ fn failed_precondition(binding: &Binding, pod: &Pod) -> Option<String> {
     let wanted = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     let is = KubeObject::meta(pod).uid.clone().unwrap_or_default();
     if let Some(uid) = wanted(&binding.metadata.uid).filter(|uid| *uid != is) {
-        return Some(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}"));
+        return Some(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {is}"
+        ));
     }
     let version = wanted(&binding.metadata.resource_version)?;
     (pod.metadata.resource_version.as_ref() != Some(&version)).then(|| MODIFIED.to_owned())

@@ -37,11 +37,17 @@ pub(super) async fn persist(
 ) -> Result<(Encoded, Vec<String>), StatusError> {
     wipe_system_fields(object.meta_mut());
     match_namespace(call, object.meta_mut())?;
-    if object.meta().resource_version.as_deref().is_some_and(|version| !version.is_empty() && version != "0") {
+    if object
+        .meta()
+        .resource_version
+        .as_deref()
+        .is_some_and(|version| !version.is_empty() && version != "0")
+    {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(StatusError::new(500, "", message, None));
     }
-    let mut creation = Creation { resource: call.resource, namespace: call.namespace(), object: object.as_mut() };
+    let mut creation =
+        Creation { resource: call.resource, namespace: call.namespace(), object: object.as_mut() };
     call.server.admission.create(&mut creation).await?;
     let metadata = object.meta_mut();
     metadata.uid = Some(uuid::Uuid::new_v4().to_string());
@@ -86,7 +92,9 @@ pub(super) fn match_namespace(call: &Call, metadata: &mut ObjectMeta) -> Result<
 async fn store_named(call: &Call, object: &mut Object, mode: Mode) -> Result<Encoded, StatusError> {
     let prefix = object.meta().generate_name.clone().filter(|prefix| !prefix.is_empty());
     let Some(prefix) = prefix.filter(|_| object.name().is_empty()) else {
-        return store_as(call, object, mode).await?.map_err(|taken| already_exists(call, object, &taken));
+        return store_as(call, object, mode)
+            .await?
+            .map_err(|taken| already_exists(call, object, &taken));
     };
     for _ in 0..NAME_ATTEMPTS {
         object.meta_mut().name = Some(meta::generate_name(&prefix));
@@ -98,7 +106,11 @@ async fn store_named(call: &Call, object: &mut Object, mode: Mode) -> Result<Enc
 }
 
 /// Validates and stores; the inner error is the object that has the name.
-async fn store_as(call: &Call, object: &mut Object, mode: Mode) -> Result<Result<Encoded, Encoded>, StatusError> {
+async fn store_as(
+    call: &Call,
+    object: &mut Object,
+    mode: Mode,
+) -> Result<Result<Encoded, Encoded>, StatusError> {
     let strategy = call.resource.strategy;
     strategy.prepare_create(object.as_mut());
     let errors = strategy.validate(object.as_ref());
@@ -110,7 +122,8 @@ async fn store_as(call: &Call, object: &mut Object, mode: Mode) -> Result<Result
 
 fn already_exists(call: &Call, object: &Object, taken: &Encoded) -> StatusError {
     let mut error = StatusError::already_exists(&call.group_resource(), object.name());
-    let deleting = taken.decode(call.resource).is_ok_and(|object| object.meta().deletion_timestamp.is_some());
+    let deleting =
+        taken.decode(call.resource).is_ok_and(|object| object.meta().deletion_timestamp.is_some());
     if deleting {
         error.0.message = Some(format!("object is being deleted: {}", error.message()));
     }

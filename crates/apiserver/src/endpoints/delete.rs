@@ -36,7 +36,10 @@ pub(crate) async fn delete(call: &Call, body: Body) -> Result<Response<Body>, St
 }
 
 /// The `Status` that tells of a deleted object.
-fn deleted(call: &Call, object: &Encoded) -> Result<k8s_openapi::apimachinery::pkg::apis::meta::v1::Status, StatusError> {
+fn deleted(
+    call: &Call,
+    object: &Encoded,
+) -> Result<k8s_openapi::apimachinery::pkg::apis::meta::v1::Status, StatusError> {
     let object = object.decode(call.resource).map_err(StatusError::internal)?;
     let details = StatusDetails {
         name: Some(object.name().to_owned()),
@@ -82,7 +85,8 @@ pub(super) async fn options(call: &Call, body: Body) -> Result<DeleteOptions, St
 }
 
 fn from_query(query: &Query) -> Result<DeleteOptions, StatusError> {
-    let dry_run: Vec<String> = query.all("dryRun").filter(|value| !value.is_empty()).map(str::to_owned).collect();
+    let dry_run: Vec<String> =
+        query.all("dryRun").filter(|value| !value.is_empty()).map(str::to_owned).collect();
     let policy = query.text("propagationPolicy");
     Ok(DeleteOptions {
         dry_run: Some(dry_run).filter(|values| !values.is_empty()),
@@ -102,7 +106,9 @@ fn validate(options: &DeleteOptions) -> ErrorList {
     if policy.is_some() && options.orphan_dependents.is_some() {
         errors.push(field::invalid(&at, policy, BOTH));
     }
-    if let Some(unknown) = policy.filter(|policy| !matches!(*policy, "Foreground" | "Background" | "Orphan")) {
+    if let Some(unknown) =
+        policy.filter(|policy| !matches!(*policy, "Foreground" | "Background" | "Orphan"))
+    {
         errors.push(field::not_supported(&at, unknown, &["Background", "Foreground", "Orphan"]));
     }
     let dry_run: Vec<&str> = options.dry_run.iter().flatten().map(String::as_str).collect();
@@ -110,11 +116,16 @@ fn validate(options: &DeleteOptions) -> ErrorList {
     errors
 }
 
-fn check_preconditions(call: &Call, object: &dyn KubeObject, wanted: Option<&Preconditions>) -> Result<(), StatusError> {
+fn check_preconditions(
+    call: &Call,
+    object: &dyn KubeObject,
+    wanted: Option<&Preconditions>,
+) -> Result<(), StatusError> {
     let Some(wanted) = wanted else {
         return Ok(());
     };
-    let conflict = |reason: String| Err(StatusError::conflict(&call.group_resource(), object.name(), reason));
+    let conflict =
+        |reason: String| Err(StatusError::conflict(&call.group_resource(), object.name(), reason));
     let is = object.uid();
     if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != is) {
         return conflict(format!(
@@ -150,7 +161,12 @@ fn decide(
     options: &DeleteOptions,
     now: Timestamp,
 ) -> Change {
-    let grace = grace(strategy, object.as_ref(), options.grace_period_seconds.map(at_least_one_if_negative), now);
+    let grace = grace(
+        strategy,
+        object.as_ref(),
+        options.grace_period_seconds.map(at_least_one_if_negative),
+        now,
+    );
     if grace == Grace::Pending {
         return Change::Keep;
     }
@@ -166,7 +182,8 @@ fn decide(
             Change::Put(next)
         }
         _ => {
-            let until = object.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0.min(now));
+            let until =
+                object.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0.min(now));
             begin(strategy, next.as_mut(), until);
             if !strategy.held(object.as_ref()) {
                 next.meta_mut().deletion_grace_period_seconds = Some(0);
@@ -197,7 +214,9 @@ fn grace(
     now: Timestamp,
 ) -> Grace {
     let metadata = object.meta();
-    let after = |start: Timestamp, seconds: i64| start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(start);
+    let after = |start: Timestamp, seconds: i64| {
+        start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(start)
+    };
     let Some(deletion) = &metadata.deletion_timestamp else {
         return match strategy.check_graceful_delete(object, requested) {
             Some(seconds) => Grace::Until { seconds, time: after(now, seconds) },
@@ -212,7 +231,11 @@ fn grace(
         Some(seconds) if seconds < pending => {
             let time = after(after(deletion.0, -pending), seconds);
             // A grace period that is over already still ends by the hand of whoever honours it, unless none was wanted.
-            if time < now { Grace::Until { seconds: seconds.min(1), time: now } } else { Grace::Until { seconds, time } }
+            if time < now {
+                Grace::Until { seconds: seconds.min(1), time: now }
+            } else {
+                Grace::Until { seconds, time }
+            }
         }
         _ => Grace::Pending,
     }
@@ -220,8 +243,11 @@ fn grace(
 
 /// The finalizers after a deletion with these options: the garbage collector's two say what becomes of the dependents.
 fn finalizers(current: &[String], options: &DeleteOptions) -> Vec<String> {
-    let mut kept: Vec<String> =
-        current.iter().filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND).cloned().collect();
+    let mut kept: Vec<String> = current
+        .iter()
+        .filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND)
+        .cloned()
+        .collect();
     let has = |wanted: &str| current.iter().any(|finalizer| finalizer == wanted);
     let wanted = match (options.orphan_dependents, options.propagation_policy.as_deref()) {
         (Some(true), _) | (None, Some("Orphan")) => Some(ORPHAN),
@@ -260,7 +286,11 @@ mod tests {
         ];
         for (current, policy, orphan, expected) in table {
             let current: Vec<String> = current.iter().map(|text| (*text).to_owned()).collect();
-            assert_eq!(finalizers(&current, &options(policy, orphan)), expected, "{current:?} {policy:?} {orphan:?}");
+            assert_eq!(
+                finalizers(&current, &options(policy, orphan)),
+                expected,
+                "{current:?} {policy:?} {orphan:?}"
+            );
         }
     }
 }

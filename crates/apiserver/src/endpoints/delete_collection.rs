@@ -15,15 +15,19 @@ use crate::Body;
 const WORKERS: usize = 32;
 
 /// Answers a DELETE of a collection.
-pub(crate) async fn delete_collection(call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
+pub(crate) async fn delete_collection(
+    call: &Call,
+    body: Body,
+) -> Result<Response<Body>, StatusError> {
     let options = delete::options(call, body).await?;
     let list_options = ListOptions::parse(call)?;
     let predicate = list_options.predicate(call);
     let (page, meta) = list::fetch(&call.server, call.resource, &predicate, &list_options).await?;
     let mode = mode(options.dry_run.as_deref().unwrap_or_default());
-    let deletions = page.items.iter().map(|object| async {
+    let options = &options;
+    let deletions = page.items.clone().into_iter().map(|object| async move {
         let name = object.key().rsplit('/').next().unwrap_or_default();
-        match delete::run(call, object.key(), name, &options, mode).await {
+        match delete::run(call, object.key(), name, options, mode).await {
             Ok(updated) => {
                 update::settle(call, updated, mode).await;
                 Ok(())

@@ -29,7 +29,8 @@ pub(crate) async fn read(
 ) -> Result<Arc<Encoded>, StatusError> {
     list::wait(&server.cache, None).await?;
     let key = storage::key(resource, namespace, name);
-    cached(server, resource, &key).ok_or_else(|| StatusError::not_found(&resource.group_resource(), name))
+    cached(server, resource, &key)
+        .ok_or_else(|| StatusError::not_found(&resource.group_resource(), name))
 }
 
 fn cached(server: &ApiServer, resource: &Resource, key: &str) -> Option<Arc<Encoded>> {

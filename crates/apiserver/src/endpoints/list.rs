@@ -12,9 +12,9 @@ use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 use store::StoreError;
 
+use super::Call;
 use super::options::{Query, refuse};
 use super::page::{self, Continue, Page};
-use super::Call;
 use crate::negotiation::{As, Format};
 use crate::responses::{self, ListBody};
 use crate::storage::status_of;
@@ -53,8 +53,12 @@ impl ListOptions {
         let bad = |error: labels::SelectorError| StatusError::bad_request(error.to_string());
         let labels = labels::Selector::parse(query.text("labelSelector")).map_err(bad)?;
         let fields = fields::Selector::parse(query.text("fieldSelector")).map_err(bad)?;
-        let limit = query.integer("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-        let timeout = query.integer("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
+        let limit = query
+            .integer("limit")?
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0);
+        let timeout =
+            query.integer("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
         let send_initial_events = query.boolean("sendInitialEvents");
         refuse("ListOptions", if watch { validate_watch(query) } else { validate_list(query) })?;
         check_fields(call.resource, &fields)?;
@@ -76,7 +80,12 @@ impl ListOptions {
     pub(crate) fn predicate(&self, call: &Call) -> Predicate {
         let name = self.fields.requires_exact_match("metadata.name");
         let namespace = call.namespace();
-        Predicate::new(call.resource, namespace).select(namespace, name, self.labels.clone(), self.fields.clone())
+        Predicate::new(call.resource, namespace).select(
+            namespace,
+            name,
+            self.labels.clone(),
+            self.fields.clone(),
+        )
     }
 }
 
@@ -89,12 +98,14 @@ fn revision_match(text: &str) -> RevisionMatch {
 }
 
 const MATCH: &str = "resourceVersionMatch";
-const UNLESS_REVISION: &str = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+const UNLESS_REVISION: &str =
+    "resourceVersionMatch is forbidden unless resourceVersion is provided";
 const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
 const EXACT_ZERO: &str = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
 const NOT_FOR_LIST: &str = "sendInitialEvents is forbidden for list";
 const NEEDS_MATCH: &str = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-const NEEDS_INITIAL_EVENTS: &str = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+const NEEDS_INITIAL_EVENTS: &str =
+    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
 
 fn validate_list(query: &Query) -> ErrorList {
     let (wanted, revision) = (query.text(MATCH), query.text("resourceVersion"));
@@ -146,7 +157,9 @@ fn validate_watch(query: &Query) -> ErrorList {
 fn check_fields(resource: &Resource, selector: &fields::Selector) -> Result<(), StatusError> {
     const EVERYWHERE: [&str; 2] = ["metadata.name", "metadata.namespace"];
     let known = |name: &str| resource.selectable.contains(&name) || EVERYWHERE.contains(&name);
-    let Some(unknown) = selector.requirements().iter().find(|requirement| !known(&requirement.field)) else {
+    let Some(unknown) =
+        selector.requirements().iter().find(|requirement| !known(&requirement.field))
+    else {
         return Ok(());
     };
     let own_fields = resource.selectable.iter().any(|name| !EVERYWHERE.contains(name));
@@ -154,7 +167,9 @@ fn check_fields(resource: &Resource, selector: &fields::Selector) -> Result<(), 
     Err(StatusError::bad_request(if own_fields {
         format!("field label not supported: {name}")
     } else {
-        format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        format!(
+            "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        )
     }))
 }
 
@@ -163,7 +178,9 @@ fn check_name(call: &Call, selector: &fields::Selector) -> Result<(), StatusErro
     let selected = selector.requires_exact_match("metadata.name");
     let disagrees = !selector.is_everything() && selected != Some(call.info.name.as_str());
     if call.info.name_in_path && disagrees {
-        return Err(StatusError::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        return Err(StatusError::bad_request(
+            "fieldSelector metadata.name doesn't match requested name",
+        ));
     }
     Ok(())
 }
@@ -249,12 +266,17 @@ pub(super) async fn fetch(
     Ok((page, meta))
 }
 
-fn decode_continue(options: &ListOptions, predicate: &Predicate) -> Result<Option<Continue>, StatusError> {
+fn decode_continue(
+    options: &ListOptions,
+    predicate: &Predicate,
+) -> Result<Option<Continue>, StatusError> {
     if options.continue_token.is_empty() {
         return Ok(None);
     }
     if options.revision.is_some_and(|revision| revision != 0) {
-        return Err(StatusError::bad_request("specifying resource version is not allowed when using continue"));
+        return Err(StatusError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
     }
     Continue::decode(&options.continue_token, predicate.prefix()).map(Some)
 }
@@ -270,15 +292,24 @@ async fn snapshot(
         let Some(revision) = start.revision else {
             return newest(cache, resource, None).await;
         };
-        return cache.snapshot_at(resource, revision).await.map_err(|error| continue_expired(error, start, predicate));
+        return cache
+            .snapshot_at(resource, revision)
+            .await
+            .map_err(|error| continue_expired(error, start, predicate));
     }
     match exact_revision(options) {
-        Some(revision) => cache.snapshot_at(resource, revision).await.map_err(|error| expired(error, revision)),
+        Some(revision) => {
+            cache.snapshot_at(resource, revision).await.map_err(|error| expired(error, revision))
+        }
         None => newest(cache, resource, options.revision).await,
     }
 }
 
-async fn newest(cache: &WatchCache, resource: &Resource, revision: Option<u64>) -> Result<Snapshot, StatusError> {
+async fn newest(
+    cache: &WatchCache,
+    resource: &Resource,
+    revision: Option<u64>,
+) -> Result<Snapshot, StatusError> {
     wait(cache, revision).await?;
     Ok(cache.snapshot(resource))
 }
@@ -310,17 +341,23 @@ fn continue_expired(error: CacheError, start: &Continue, predicate: &Predicate) 
 
 fn expired(error: CacheError, requested: u64) -> StatusError {
     match error {
-        CacheError::Store(StoreError::Compacted { oldest, .. }) => {
-            StatusError::expired(format!("The resourceVersion for the provided list is too old: {requested} ({oldest})"))
+        CacheError::Store(StoreError::Compacted { oldest, .. }) => StatusError::expired(format!(
+            "The resourceVersion for the provided list is too old: {requested} ({oldest})"
+        )),
+        CacheError::Store(StoreError::Future { newest, .. }) => {
+            too_large_version(requested, newest)
         }
-        CacheError::Store(StoreError::Future { newest, .. }) => too_large_version(requested, newest),
         CacheError::Store(error) => status_of(error),
         CacheError::Corrupt(error) => StatusError::internal(error),
     }
 }
 
 /// The response that shows a page.
-pub(super) fn render(call: &Call, page: Page, meta: &ListMeta) -> Result<Response<Body>, StatusError> {
+pub(super) fn render(
+    call: &Call,
+    page: Page,
+    meta: &ListMeta,
+) -> Result<Response<Body>, StatusError> {
     let version = call.accepted.meta_version;
     let body = match call.accepted.shown_as {
         As::Object => return Ok(plain(call, page, meta)),
@@ -330,7 +367,8 @@ pub(super) fn render(call: &Call, page: Page, meta: &ListMeta) -> Result<Respons
             table::render(call.resource, &page.items, meta, form)?
         }
         As::PartialObjectMetadata => {
-            let items: Result<Vec<Bytes>, StatusError> = page.items.iter().map(|item| table::partial(item, version)).collect();
+            let items: Result<Vec<Bytes>, StatusError> =
+                page.items.iter().map(|item| table::partial(item, version)).collect();
             let head = head("PartialObjectMetadataList", version.api_version(), meta);
             Bytes::from([&head[..], &items?.join(&b","[..]), b"]}\n"].concat())
         }
@@ -342,7 +380,9 @@ fn plain(call: &Call, page: Page, meta: &ListMeta) -> Response<Body> {
     let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
     let list = ListBody::new(head, page.items);
     match call.accepted.format {
-        Format::Json => responses::with_body(StatusCode::OK, Format::Json.media_type(), Body::new(list)),
+        Format::Json => {
+            responses::with_body(StatusCode::OK, Format::Json.media_type(), Body::new(list))
+        }
         other => responses::json(StatusCode::OK, list.collect(), other),
     }
 }

@@ -26,7 +26,11 @@ impl Query {
 
     /// The first value of a parameter; empty if it is not there.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.all(name).next().unwrap_or_default()
+        self.first(name).unwrap_or_default()
+    }
+
+    fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a parameter.
@@ -36,7 +40,7 @@ impl Query {
 
     /// A boolean; `None` if it is not there.
     pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
-        self.all(name).next().map(query_bool)
+        self.first(name).map(query_bool)
     }
 
     /// An integer; `None` if it is not there or empty.
@@ -49,7 +53,9 @@ impl Query {
             return Ok(None);
         }
         let parsed = text.parse().map(Some);
-        parsed.map_err(|_| StatusError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+        parsed.map_err(|_| {
+            StatusError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        })
     }
 }
 
@@ -68,11 +74,18 @@ impl WriteOptions {
     pub(crate) fn parse(query: &Query, kind: &'static str) -> Result<Self, StatusError> {
         let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
         let mut errors = validate_dry_run(&dry_run);
-        errors.extend(meta::validate_field_manager(query.text("fieldManager"), &Path::new("fieldManager")));
+        errors.extend(meta::validate_field_manager(
+            query.text("fieldManager"),
+            &Path::new("fieldManager"),
+        ));
         let field_validation = FieldValidation::parse(query.text("fieldValidation"));
         if field_validation.is_none() {
             let supported = ["", "Ignore", "Strict", "Warn"];
-            errors.push(field::not_supported(&Path::new("fieldValidation"), query.text("fieldValidation"), &supported));
+            errors.push(field::not_supported(
+                &Path::new("fieldValidation"),
+                query.text("fieldValidation"),
+                &supported,
+            ));
         }
         refuse(kind, errors)?;
         let mode = mode(&dry_run);
@@ -95,5 +108,9 @@ pub(crate) fn validate_dry_run(values: &[&str]) -> ErrorList {
 
 /// `Invalid` about options, if there are errors.
 pub(crate) fn refuse(kind: &'static str, errors: ErrorList) -> Result<(), StatusError> {
-    if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(&GroupKind::new(META_GROUP, kind), "", errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(StatusError::invalid(&GroupKind::new(META_GROUP, kind), "", errors))
+    }
 }

@@ -18,18 +18,29 @@ use crate::{Body, responses};
 ///
 /// # Errors
 /// `BadRequest` for table options that do not exist; `InternalError` for an object that cannot be decoded.
-pub(crate) fn object(call: &Call, status: StatusCode, object: Encoded) -> Result<Response<Body>, StatusError> {
+pub(crate) fn object(
+    call: &Call,
+    status: StatusCode,
+    object: Encoded,
+) -> Result<Response<Body>, StatusError> {
     let shown = show(call, &Arc::new(object), table::Columns::Shown)?;
     Ok(responses::json(status, shown, call.accepted.format))
 }
 
 /// The JSON of one object as the client wants to see it.
-pub(crate) fn show(call: &Call, object: &Arc<Encoded>, columns: table::Columns) -> Result<Bytes, StatusError> {
+pub(crate) fn show(
+    call: &Call,
+    object: &Arc<Encoded>,
+    columns: table::Columns,
+) -> Result<Bytes, StatusError> {
     match call.accepted.shown_as {
         As::Object => Ok(object.json()),
         As::PartialObjectMetadata => table::partial(object, call.accepted.meta_version),
         As::Table => {
-            let meta = table::ListMeta { resource_version: object.revision(), ..table::ListMeta::default() };
+            let meta = table::ListMeta {
+                resource_version: object.revision(),
+                ..table::ListMeta::default()
+            };
             let include = IncludeObject::parse(call.query.text("includeObject"))?;
             let form = table::Form { version: call.accepted.meta_version, include, columns };
             table::render(call.resource, std::slice::from_ref(object), &meta, form)

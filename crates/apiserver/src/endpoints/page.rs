@@ -42,15 +42,22 @@ impl Continue {
     /// # Errors
     /// `BadRequest` in Kubernetes' words.
     pub(super) fn decode(token: &str, prefix: &str) -> Result<Self, StatusError> {
-        let invalid = |reason: &str| StatusError::bad_request(format!("continue key is not valid{reason}"));
-        let bytes = if token.len() > MAX_TOKEN_BYTES { None } else { URL_SAFE_NO_PAD.decode(token).ok() };
+        let invalid =
+            |reason: &str| StatusError::bad_request(format!("continue key is not valid{reason}"));
+        let bytes =
+            if token.len() > MAX_TOKEN_BYTES { None } else { URL_SAFE_NO_PAD.decode(token).ok() };
         let token: Option<Token> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let token = token.ok_or_else(|| invalid(""))?;
         if token.v != TOKEN_VERSION {
-            return Err(invalid(&format!(": server does not recognize this encoded version {}", token.v)));
+            return Err(invalid(&format!(
+                ": server does not recognize this encoded version {}",
+                token.v
+            )));
         }
         if token.rv == 0 {
-            return Err(invalid(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+            return Err(invalid(
+                ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ));
         }
         if token.start.is_empty() {
             return Err(invalid(": encoded start key empty (version meta.k8s.io/v1)"));
@@ -82,15 +89,22 @@ pub(super) struct Page {
 }
 
 /// The items from `start` (or from the beginning) that a predicate wants, at most `limit` of them.
-pub(super) fn cut(objects: &Objects, predicate: &Predicate, start: Option<&str>, limit: Option<usize>) -> Page {
+pub(super) fn cut(
+    objects: &Objects,
+    predicate: &Predicate,
+    start: Option<&str>,
+    limit: Option<usize>,
+) -> Page {
     if let Some(key) = predicate.key() {
         let found = objects.get(key).filter(|object| predicate.matches(object));
         return Page { items: found.cloned().into_iter().collect(), ..Page::default() };
     }
     let from = start.unwrap_or(predicate.prefix());
     let range = (Bound::Included(from), Bound::<&str>::Unbounded);
-    let in_prefix = objects.range::<_, str>(range).take_while(|(key, _)| key.starts_with(predicate.prefix()));
-    let mut wanted = in_prefix.filter(|(_, object)| predicate.matches(object)).map(|(_, object)| object.clone());
+    let in_prefix =
+        objects.range::<_, str>(range).take_while(|(key, _)| key.starts_with(predicate.prefix()));
+    let mut wanted =
+        in_prefix.filter(|(_, object)| predicate.matches(object)).map(|(_, object)| object.clone());
     let Some(limit) = limit else {
         return Page { items: wanted.collect(), ..Page::default() };
     };
@@ -122,7 +136,10 @@ mod tests {
         for (token, message) in [
             ("%%".to_owned(), "continue key is not valid"),
             (encode("{}"), "continue key is not valid"),
-            (encode(r#"{"v":"x","rv":1,"start":"a"}"#), "continue key is not valid: server does not recognize this encoded version x"),
+            (
+                encode(r#"{"v":"x","rv":1,"start":"a"}"#),
+                "continue key is not valid: server does not recognize this encoded version x",
+            ),
             (
                 encode(r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#),
                 "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
@@ -131,7 +148,10 @@ mod tests {
                 encode(r#"{"v":"meta.k8s.io/v1","rv":1}"#),
                 "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)",
             ),
-            (encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../secrets"}"#), "continue key is not valid: ../secrets"),
+            (
+                encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../secrets"}"#),
+                "continue key is not valid: ../secrets",
+            ),
         ] {
             let error = Continue::decode(&token, "/p/").expect_err("a bad token");
             assert_eq!((error.code(), error.message()), (400, message));

@@ -4,11 +4,11 @@
 //! Invariant: a patch without a resourceVersion is applied to whatever is current, again and again until it wins; one with a
 //! resourceVersion conflicts like a PUT.
 
+use apimachinery::field::{self, Path};
 use apimachinery::gvk::GroupKind;
 use apimachinery::object::{DecodeError, FieldValidation, Object};
 use apimachinery::patch::{json, merge, strategic};
 use apimachinery::status::StatusError;
-use apimachinery::field::{self, Path};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -47,13 +47,19 @@ impl Patch {
     ///
     /// # Errors
     /// `UnsupportedMediaType`, `RequestEntityTooLarge`, `BadRequest`.
-    pub(super) async fn read(call: &Call, body: Body, validation: FieldValidation) -> Result<Self, StatusError> {
+    pub(super) async fn read(
+        call: &Call,
+        body: Body,
+        validation: FieldValidation,
+    ) -> Result<Self, StatusError> {
         let media_type = negotiation::media_type(&call.parts.headers);
-        let known = TYPES.iter().find(|(name, _)| *name == media_type).map(|(_, patch_type)| *patch_type);
-        let patch_type =
-            known.ok_or_else(|| StatusError::unsupported_media_type(&TYPES.map(|(name, _)| name)))?;
+        let known =
+            TYPES.iter().find(|(name, _)| *name == media_type).map(|(_, patch_type)| *patch_type);
+        let patch_type = known
+            .ok_or_else(|| StatusError::unsupported_media_type(&TYPES.map(|(name, _)| name)))?;
         let bytes = payload::read(&call.parts.headers, body).await?;
-        let decode_error = |error| StatusError::bad_request(format!("error decoding patch: {error}"));
+        let decode_error =
+            |error| StatusError::bad_request(format!("error decoding patch: {error}"));
         let document: Value = serde_json::from_slice(&bytes).map_err(decode_error)?;
         let strict_errors = match patch_type {
             PatchType::Json => json::strict_errors(&document),
@@ -68,17 +74,22 @@ impl Patch {
             PatchType::Json => json::apply(original, &self.document),
             PatchType::Merge => merge::apply(original, &self.document),
             PatchType::Strategic => {
-                strategic::apply(original, &self.document, api::schema::schema_set(), schema_name)
+                strategic::apply(original, &self.document, schema_set(), schema_name)
             }
         };
         patched.map_err(|error| error.to_status())
     }
 
     /// Applies it to an object; returns the new one, defaulted, and warnings.
-    fn apply_to(&self, call: &Call, current: &Current) -> Result<(Object, Vec<String>), StatusError> {
-        let original: Value = serde_json::from_slice(&current.encoded.json()).map_err(StatusError::internal)?;
+    fn apply_to(
+        &self,
+        call: &Call,
+        current: &Current,
+    ) -> Result<(Object, Vec<String>), StatusError> {
+        let original: Value =
+            serde_json::from_slice(&current.encoded.json()).map_err(StatusError::internal)?;
         let patched = self.apply(&original, call.resource.schema_name)?;
-        let decoded = (call.resource.codec)().from_value(patched, self.validation);
+        let decoded = call.resource.codec.from_value(patched, self.validation);
         let mut decoded = decoded.map_err(|error| self.refused(call, &error))?;
         if self.validation == FieldValidation::Strict && !self.strict_errors.is_empty() {
             let errors = format!("strict decoding error: {}", self.strict_errors.join(", "));
@@ -94,8 +105,12 @@ impl Patch {
 
     fn refused(&self, call: &Call, error: &DecodeError) -> StatusError {
         match error {
-            DecodeError::OtherKind { .. } | DecodeError::Unreadable { .. } => payload::undecodable(error),
-            DecodeError::WrongType { .. } | DecodeError::Strict { .. } => self.invalid(call, &error.to_string()),
+            DecodeError::OtherKind { .. } | DecodeError::Unreadable { .. } => {
+                payload::undecodable(error)
+            }
+            DecodeError::WrongType { .. } | DecodeError::Strict { .. } => {
+                self.invalid(call, &error.to_string())
+            }
         }
     }
 
@@ -112,7 +127,11 @@ impl Patch {
 }
 
 /// Answers a PATCH.
-pub(crate) async fn patch(call: &Call, body: Body, part: Part) -> Result<Response<Body>, StatusError> {
+pub(crate) async fn patch(
+    call: &Call,
+    body: Body,
+    part: Part,
+) -> Result<Response<Body>, StatusError> {
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
     let patch = Patch::read(call, body, options.field_validation).await?;
     let (mut decode_warnings, mut rule_warnings) = (Vec::new(), Vec::new());
@@ -124,10 +143,16 @@ pub(crate) async fn patch(call: &Call, body: Body, part: Part) -> Result<Respons
         update::check_name(call, object.as_ref())?;
         update::change(call, part, object, current, &mut rule_warnings)
     };
-    let updated = call.server.storage.update(call.resource, &call.key(), options.mode, decide).await?;
+    let updated =
+        call.server.storage.update(call.resource, &call.key(), options.mode, decide).await?;
     let stored = update::settle(call, updated, options.mode).await;
     let mut response = output::object(call, StatusCode::OK, stored)?;
     decode_warnings.append(&mut rule_warnings);
     responses::warn(&mut response, &decode_warnings);
     Ok(response)
+}
+
+fn schema_set() -> &'static apimachinery::schema::SchemaSet {
+    static SET: std::sync::OnceLock<apimachinery::schema::SchemaSet> = std::sync::OnceLock::new();
+    SET.get_or_init(Default::default)
 }

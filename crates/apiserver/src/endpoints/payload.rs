@@ -25,14 +25,17 @@ pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
 /// # Errors
 /// `RequestEntityTooLarge` above [`MAX_BODY_BYTES`]; `BadRequest` when the client breaks off.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, StatusError> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(too_large());
     }
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(StatusError::bad_request(format!("unable to read the request body: {error}"))),
+        Err(error) => {
+            Err(StatusError::bad_request(format!("unable to read the request body: {error}")))
+        }
     }
 }
 
@@ -63,7 +66,7 @@ fn decode(
     format: Format,
     validation: FieldValidation,
 ) -> Result<Decoded, StatusError> {
-    let codec = (resource.codec)();
+    let codec = resource.codec;
     let decoded = match format {
         Format::Yaml => codec.decode_yaml(bytes, validation),
         Format::Json | Format::PrettyJson => codec.decode(bytes, validation),
@@ -90,7 +93,9 @@ pub(crate) fn undecodable(error: &DecodeError) -> StatusError {
 
 /// `BadRequest` about a body that cannot be read as what it must be.
 fn unrecognized(kind: &str, error: impl std::fmt::Display) -> StatusError {
-    StatusError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error}"))
+    StatusError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {error}"
+    ))
 }
 
 /// The value of a small body that is no object of the kind table, such as `DeleteOptions` or a `Binding`.

@@ -36,7 +36,9 @@ pub(super) async fn update(call: &Call, body: Body) -> Result<Response<Body>, St
     let wanted: Scale = payload::value("Scale", &call.parts.headers, &bytes)?;
     let (given, expected) = (wanted.metadata.name.as_deref().unwrap_or_default(), &call.info.name);
     if given != expected {
-        let message = format!("the name of the object ({given}) does not match the name on the URL ({expected})");
+        let message = format!(
+            "the name of the object ({given}) does not match the name on the URL ({expected})"
+        );
         return Err(StatusError::bad_request(message));
     }
     write(call, options.mode, |_| Ok(wanted.clone())).await
@@ -76,15 +78,22 @@ fn scale_of(call: &Call, current: &Current) -> Result<Scale, StatusError> {
     call.resource.strategy.scale(current.object.as_ref()).ok_or_else(StatusError::no_such_resource)
 }
 
-fn rescale(call: &Call, scale: &Scale, current: &Current, warnings: &mut Vec<String>) -> Result<Change, StatusError> {
+fn rescale(
+    call: &Call,
+    scale: &Scale,
+    current: &Current,
+    warnings: &mut Vec<String>,
+) -> Result<Change, StatusError> {
     let errors = validate(scale);
     if !errors.is_empty() {
         return Err(StatusError::invalid(&kind(), current.object.name(), errors));
     }
     let (uid, is) = (scale.metadata.uid.as_deref().unwrap_or_default(), current.object.uid());
     if !uid.is_empty() && uid != is {
-        let resource = GroupResource::new(call.resource.group, format!("{}/scale", call.resource.plural));
-        let reason = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
+        let resource =
+            GroupResource::new(call.resource.group, format!("{}/scale", call.resource.plural));
+        let reason =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
         return Err(StatusError::conflict(&resource, current.object.name(), reason));
     }
     let mut object = current.object.clone_object();
@@ -95,6 +104,7 @@ fn rescale(call: &Call, scale: &Scale, current: &Current, warnings: &mut Vec<Str
 
 fn show(call: &Call, object: &Encoded) -> Result<Response<Body>, StatusError> {
     let decoded = object.decode(call.resource).map_err(StatusError::internal)?;
-    let scale = call.resource.strategy.scale(decoded.as_ref()).ok_or_else(StatusError::no_such_resource)?;
+    let scale =
+        call.resource.strategy.scale(decoded.as_ref()).ok_or_else(StatusError::no_such_resource)?;
     Ok(responses::value(StatusCode::OK, &scale, call.accepted.format))
 }

@@ -59,7 +59,9 @@ pub(super) async fn reserve(
         single_stack(spec, wished.as_deref());
         return Ok(None);
     }
-    let address = find(server, wished.as_deref(), &uid).await.map_err(|error| refused(&name, wished, error))?;
+    let address = find(server, wished.as_deref(), &uid)
+        .await
+        .map_err(|error| refused(&name, wished, error))?;
     single_stack(spec, Some(&address.to_string()));
     Ok(Some(Reservation { address, uid }))
 }
@@ -87,9 +89,15 @@ fn refused(name: &str, wished: Option<String>, error: AddressError) -> StatusErr
     let at = Path::new("spec").child("clusterIPs");
     match error {
         AddressError::Store(status) => status,
-        AddressError::Full => StatusError::internal(format!("failed to allocate a serviceIP: {}", AddressError::Full)),
+        AddressError::Full => {
+            StatusError::internal(format!("failed to allocate a serviceIP: {}", AddressError::Full))
+        }
         AddressError::NotAnAddress => {
-            let errors = vec![field::invalid(&at.index(0), wished, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")];
+            let errors = vec![field::invalid(
+                &at.index(0),
+                wished,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            )];
             StatusError::invalid(&kinds::of::<Service>().group_kind(), name, errors)
         }
         error @ (AddressError::OutOfRange(..) | AddressError::Taken) => {
@@ -114,7 +122,11 @@ fn unsupported(spec: &ServiceSpec) -> field::ErrorList {
     }
     if spec.ip_family_policy.as_deref() == Some("RequireDualStack") {
         let at = at.child("ipFamilyPolicy");
-        errors.push(field::invalid(&at, "RequireDualStack", "this cluster is not configured for dual-stack services"));
+        errors.push(field::invalid(
+            &at,
+            "RequireDualStack",
+            "this cluster is not configured for dual-stack services",
+        ));
     }
     errors
 }
@@ -130,7 +142,10 @@ fn single_stack(spec: &mut ServiceSpec, address: Option<&str>) {
 ///
 /// # Errors
 /// `Invalid` for changes of type that would need a new allocation.
-pub(super) fn keep_allocated(new: &mut dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
+pub(super) fn keep_allocated(
+    new: &mut dyn KubeObject,
+    old: &dyn KubeObject,
+) -> Result<(), StatusError> {
     let (Some(new), Some(old)) =
         (new.as_any_mut().downcast_mut::<Service>(), old.as_any().downcast_ref::<Service>())
     else {
@@ -144,7 +159,10 @@ pub(super) fn keep_allocated(new: &mut dyn KubeObject, old: &dyn KubeObject) -> 
     let external = |spec: &ServiceSpec| spec.type_.as_deref() == Some("ExternalName");
     if external(before) && !external(spec) {
         let at = Path::new("spec").child("type");
-        errors.push(field::forbidden(&at, "a Service of type ExternalName cannot get a cluster IP; create it again"));
+        errors.push(field::forbidden(
+            &at,
+            "a Service of type ExternalName cannot get a cluster IP; create it again",
+        ));
     }
     if !errors.is_empty() {
         return Err(StatusError::invalid(&kinds::of::<Service>().group_kind(), &name, errors));
@@ -183,10 +201,13 @@ fn fill<T: Clone + IsEmpty>(field: &mut Option<T>, before: &Option<T>) {
 /// Gives the address of a deleted Service back.
 pub(super) async fn release(server: &ApiServer, deleted: &Encoded) {
     let decoded = deleted.decode(kinds::of::<Service>());
-    let Some(service) = decoded.ok().and_then(|object| apimachinery::object::downcast::<Service>(object).ok()) else {
+    let Some(service) =
+        decoded.ok().and_then(|object| apimachinery::object::downcast::<Service>(object).ok())
+    else {
         return;
     };
-    let address = service.spec.and_then(|spec| spec.cluster_ip).and_then(|address| address.parse().ok());
+    let address =
+        service.spec.and_then(|spec| spec.cluster_ip).and_then(|address| address.parse().ok());
     if let (Some(address), Some(uid)) = (address, service.metadata.uid) {
         Reservation { address, uid }.release(server).await;
     }

@@ -31,7 +31,11 @@ pub(super) const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Answers a PUT.
-pub(crate) async fn update(call: &Call, body: Body, part: Part) -> Result<Response<Body>, StatusError> {
+pub(crate) async fn update(
+    call: &Call,
+    body: Body,
+    part: Part,
+) -> Result<Response<Body>, StatusError> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let (mut object, mut warnings) = payload::object(call, body, options.field_validation).await?;
     create::match_namespace(call, object.meta_mut())?;
@@ -48,7 +52,8 @@ pub(crate) async fn update(call: &Call, body: Body, part: Part) -> Result<Respon
             let current = current.ok_or_else(|| call.not_found())?;
             change(call, part, object.clone_object(), current, &mut found)
         };
-        let updated = call.server.storage.update(call.resource, &call.key(), options.mode, decide).await;
+        let updated =
+            call.server.storage.update(call.resource, &call.key(), options.mode, decide).await;
         match updated {
             Err(error) if error.is_not_found() && creates(call, part).await? => continue,
             other => {
@@ -69,8 +74,13 @@ async fn creates(call: &Call, part: Part) -> Result<bool, StatusError> {
     Ok(call.server.storage.read(call.resource, &call.key()).await?.is_none())
 }
 
-async fn create_instead(call: &Call, object: &Object, mode: Mode) -> Result<(Encoded, Vec<String>), StatusError> {
-    let attributes = Attributes { verb: "create".to_owned(), ..filters::attributes(&call.info, &call.user) };
+async fn create_instead(
+    call: &Call,
+    object: &Object,
+    mode: Mode,
+) -> Result<(Encoded, Vec<String>), StatusError> {
+    let attributes =
+        Attributes { verb: "create".to_owned(), ..filters::attributes(&call.info, &call.user) };
     authz::check(call.server.config().authorizer.as_ref(), &attributes)?;
     create::persist(call, object.clone_object(), mode).await
 }
@@ -147,7 +157,7 @@ pub(super) fn change(
         }
         Part::Finalize => {
             strategy.prepare_finalize_update(new.as_mut(), old);
-            strategy.validate_update(new.as_ref(), old)
+            strategy.validate_finalize_update(new.as_ref(), old)
         }
     };
     if !errors.is_empty() {
@@ -157,14 +167,21 @@ pub(super) fn change(
     Ok(if completes_deletion(call, new.as_ref(), old) { Change::Delete } else { Change::Put(new) })
 }
 
-fn check_preconditions(call: &Call, new: &dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
+fn check_preconditions(
+    call: &Call,
+    new: &dyn KubeObject,
+    old: &dyn KubeObject,
+) -> Result<(), StatusError> {
     let (resource, name) = (call.group_resource(), old.name());
     let (wanted, is) = (new.uid(), old.uid());
     if !wanted.is_empty() && wanted != is {
-        let reason = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {is}");
+        let reason =
+            format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {is}");
         return Err(StatusError::conflict(&resource, name, reason));
     }
-    let version = |object: &dyn KubeObject| object.meta().resource_version.clone().filter(|text| !text.is_empty() && text != "0");
+    let version = |object: &dyn KubeObject| {
+        object.meta().resource_version.clone().filter(|text| !text.is_empty() && text != "0")
+    };
     match version(new) {
         None if call.resource.strategy.allow_unconditional_update() => Ok(()),
         None => {
@@ -203,5 +220,8 @@ fn keep_system_fields(new: &mut dyn KubeObject, old: &dyn KubeObject) {
 fn completes_deletion(call: &Call, new: &dyn KubeObject, old: &dyn KubeObject) -> bool {
     let no_finalizers = new.meta().finalizers.as_ref().is_none_or(Vec::is_empty);
     let no_grace = old.meta().deletion_grace_period_seconds.unwrap_or(0) == 0;
-    no_finalizers && old.meta().deletion_timestamp.is_some() && no_grace && !call.resource.strategy.held(new)
+    no_finalizers
+        && old.meta().deletion_timestamp.is_some()
+        && no_grace
+        && !call.resource.strategy.held(new)
 }

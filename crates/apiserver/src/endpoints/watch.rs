@@ -34,11 +34,11 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers with a watch.
-pub(crate) async fn watch(call: &Call) -> Result<Response<Body>, StatusError> {
+pub(crate) async fn watch(call: Call) -> Result<Response<Body>, StatusError> {
     if call.accepted.format == Format::Yaml {
         return Err(StatusError::not_acceptable(&["application/json;stream=watch"]));
     }
-    let options = ListOptions::parse(call)?;
+    let options = ListOptions::parse(&call)?;
     let start = Start::of(&options);
     let stream = WatchStream::open(call, &options, start).await?;
     let body = futures::stream::unfold(stream, |mut stream| async move {
@@ -94,32 +94,36 @@ struct Shown {
 }
 
 impl WatchStream {
-    async fn open(call: &Call, options: &ListOptions, start: Start) -> Result<Self, StatusError> {
-        let cache = &call.server.cache;
+    async fn open(call: Call, options: &ListOptions, start: Start) -> Result<Self, StatusError> {
+        let cache = call.server.cache.clone();
         match start {
-            Start::State { at_least } => wait(cache, at_least).await?,
-            Start::Now => wait(cache, None).await?,
+            Start::State { at_least } => wait(&cache, at_least).await?,
+            Start::Now => wait(&cache, None).await?,
             Start::After(_) => {}
         }
-        let predicate = options.predicate(call);
+        let predicate = options.predicate(&call);
         let resource = cache.of(call.resource).ok_or_else(StatusError::no_such_resource)?;
         let mut stream = Self::empty(call, options, predicate);
         match start {
             Start::State { .. } => stream.start_with_state(resource, cache.applied(), options),
-            Start::Now => stream.feed = Some(resource.subscribe_now(stream.predicate.clone(), cache.applied()).1),
+            Start::Now => {
+                stream.feed =
+                    Some(resource.subscribe_now(stream.predicate.clone(), cache.applied()).1)
+            }
             Start::After(revision) => stream.start_after(resource, revision),
         }
         Ok(stream)
     }
 
-    fn empty(call: &Call, options: &ListOptions, predicate: Predicate) -> Self {
+    fn empty(call: Call, options: &ListOptions, predicate: Predicate) -> Self {
         let bookmarks = options.allow_watch_bookmarks.then(|| {
-            let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
+            let mut interval =
+                tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
         Self {
-            call: Shown { call: call.share(), columns: Columns::Shown },
+            call: Shown { call, columns: Columns::Shown },
             predicate,
             initial: Vec::new().into_iter(),
             missed: Vec::new().into_iter(),
@@ -132,7 +136,12 @@ impl WatchStream {
         }
     }
 
-    fn start_with_state(&mut self, resource: &ResourceCache, applied: Revision, options: &ListOptions) {
+    fn start_with_state(
+        &mut self,
+        resource: &ResourceCache,
+        applied: Revision,
+        options: &ListOptions,
+    ) {
         let (snapshot, feed) = resource.subscribe_now(self.predicate.clone(), applied);
         let page = super::page::cut(&snapshot.objects, &self.predicate, None, None);
         self.initial = page.items.into_iter();
@@ -148,10 +157,12 @@ impl WatchStream {
                 self.missed = missed.into_iter();
                 self.feed = Some(feed);
             }
-            Err(_) => match self.call.call.server.cache.history(self.call.call.resource, revision) {
-                Ok(feed) => self.feed = Some(feed),
-                Err(error) => self.failure = Some(failure(&error, revision)),
-            },
+            Err(_) => {
+                match self.call.call.server.cache.history(self.call.call.resource, revision) {
+                    Ok(feed) => self.feed = Some(feed),
+                    Err(error) => self.failure = Some(failure(&error, revision)),
+                }
+            }
         }
     }
 
@@ -227,7 +238,8 @@ impl WatchStream {
         let from_history = self.feed.take().is_some_and(|feed| !feed.follows_cache());
         if from_history {
             let oldest = self.call.call.server.cache.applied();
-            self.failure = Some(failure(&StoreError::Compacted { requested: self.sent, oldest }, self.sent));
+            self.failure =
+                Some(failure(&StoreError::Compacted { requested: self.sent, oldest }, self.sent));
         }
     }
 }

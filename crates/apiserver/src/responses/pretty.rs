@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn indent_compact_json_reads_as_go_prints_it() {
         let json = br#"{"a":{},"b":[1,"x:,{\"}"],"c":[]}"#;
-        let expected = "{\n  \"a\": {},\n  \"b\": [\n    1,\n    \"x:,{\\\"}\"\n  ],\n  \"c\": []\n}\n";
+        let expected =
+            "{\n  \"a\": {},\n  \"b\": [\n    1,\n    \"x:,{\\\"}\"\n  ],\n  \"c\": []\n}\n";
         assert_eq!(String::from_utf8(indent(json)).expect("text"), expected);
     }
 }

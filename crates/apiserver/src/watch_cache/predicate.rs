@@ -8,7 +8,7 @@ use apimachinery::{fields, labels};
 use crate::storage::{Encoded, collection_prefix, key};
 
 /// Which objects of a resource a list or a watch wants.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Predicate {
     /// The row, for its selectable fields.
     resource: &'static Resource,

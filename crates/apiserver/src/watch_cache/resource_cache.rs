@@ -90,7 +90,8 @@ impl Change {
         previous: Option<Arc<Encoded>>,
     ) -> Result<Self, CorruptValue> {
         let entry = &event.entry;
-        let object = Arc::new(Encoded::new(resource, entry.key.clone(), &entry.value, event.revision)?);
+        let object =
+            Arc::new(Encoded::new(resource, entry.key.clone(), &entry.value, event.revision)?);
         let kind = match (event.kind, &previous) {
             (EventKind::Delete, _) => ChangeKind::Deleted,
             (EventKind::Put, None) => ChangeKind::Added,
@@ -197,15 +198,20 @@ impl Feed {
     }
 }
 
-async fn next_of_history(resource: &'static Resource, events: &mut Events) -> Option<Vec<Arc<Change>>> {
+async fn next_of_history(
+    resource: &'static Resource,
+    events: &mut Events,
+) -> Option<Vec<Arc<Change>>> {
     let batch: Result<Vec<StoreEvent>, StoreError> = events.next().await?;
     let changes = batch.ok()?.into_iter().map(|event| {
         let previous = event.previous.as_ref().or(match event.kind {
             EventKind::Delete => Some(&event.entry),
             EventKind::Put => None,
         });
-        let previous = previous
-            .map(|entry| Encoded::new(resource, entry.key.clone(), &entry.value, entry.mod_revision).map(Arc::new));
+        let previous = previous.map(|entry| {
+            Encoded::new(resource, entry.key.clone(), &entry.value, entry.mod_revision)
+                .map(Arc::new)
+        });
         Change::from_store(resource, &event, previous.transpose()?).map(Arc::new)
     });
     changes.collect::<Result<Vec<_>, CorruptValue>>().ok()
@@ -263,7 +269,9 @@ impl ResourceCache {
         let previous = state.objects.get(&event.entry.key).cloned();
         match Change::from_store(self.resource, event, previous) {
             Ok(change) => state.take(Arc::new(change)),
-            Err(error) => tracing::error!(%error, "a change in the store cannot be read and is not shown"),
+            Err(error) => {
+                tracing::error!(%error, "a change in the store cannot be read and is not shown")
+            }
         }
     }
 
@@ -312,7 +320,8 @@ impl ResourceCache {
     /// The objects now, and every change after them.
     pub fn subscribe_now(&self, predicate: Predicate, applied: Revision) -> (Snapshot, Feed) {
         let mut state = self.lock();
-        let snapshot = Snapshot { revision: applied.max(state.revision), objects: state.objects.clone() };
+        let snapshot =
+            Snapshot { revision: applied.max(state.revision), objects: state.objects.clone() };
         (snapshot, state.subscribe(predicate))
     }
 
@@ -357,7 +366,9 @@ impl State {
     fn remember(&mut self, change: Arc<Change>) {
         self.ring_bytes += change.size();
         self.ring.push_back(change);
-        while self.ring.len() > RING_CHANGES || (self.ring_bytes > RING_BYTES && self.ring.len() > 1) {
+        while self.ring.len() > RING_CHANGES
+            || (self.ring_bytes > RING_BYTES && self.ring.len() > 1)
+        {
             let Some(gone) = self.ring.pop_front() else { break };
             self.ring_bytes -= gone.size();
             self.oldest = gone.revision;
