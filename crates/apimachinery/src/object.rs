@@ -16,7 +16,7 @@ use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use codec::{Codec, DecodeError, Decoded, FieldValidation, codec};
+pub use codec::{Codec, DecodeError, Decoded, FieldValidation, codec, decode_plain};
 pub use tree::MAX_DEPTH;
 
 /// An object of any kind.

@@ -65,7 +65,7 @@ pub fn parse_micro(text: &str) -> Result<MicroTime, String> {
     parse_rfc3339(text, RFC3339_MICRO).map(micro_time)
 }
 
-/// RFC 3339 only: jiff's own parser also takes spaces, lower case and missing seconds, which Go refuses.
+/// RFC 3339 only: jiff's own parser also takes spaces, lower case, missing seconds and short offsets, which Go refuses.
 fn parse_rfc3339(text: &str, layout: &str) -> Result<Timestamp, String> {
     let refused = || {
         format!(
@@ -76,12 +76,33 @@ fn parse_rfc3339(text: &str, layout: &str) -> Result<Timestamp, String> {
             q("2006")
         )
     };
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() >= 20 && bytes[10] == b'T' && bytes[13] == b':' && bytes[16] == b':';
-    if !shaped || text.contains(['[', 't', 'z', ' ']) {
-        return Err(refused());
+    match is_rfc3339_shaped(text.as_bytes()) {
+        true => DateTimeParser::new().parse_timestamp(text).map_err(|_| refused()),
+        false => Err(refused()),
     }
-    DateTimeParser::new().parse_timestamp(text).map_err(|_| refused())
+}
+
+/// `dddd-dd-ddTdd:dd:dd`, maybe a fraction, and `Z` or `+dd:dd`.
+fn is_rfc3339_shaped(text: &[u8]) -> bool {
+    let Some((head, tail)) = text.split_at_checked(19) else { return false };
+    let offset = match tail.strip_prefix(b".") {
+        None => tail,
+        Some(fraction) => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            &fraction[digits..]
+        }
+    };
+    is_like(head, b"0000-00-00T00:00:00") && (offset == b"Z" || is_like(offset, b"+00:00"))
+}
+
+/// True if `text` has digits where the pattern has `0`, a sign where it has `+`, and the same bytes elsewhere.
+fn is_like(text: &[u8], pattern: &[u8]) -> bool {
+    let same = |(byte, wanted): (&u8, &u8)| match wanted {
+        b'0' => byte.is_ascii_digit(),
+        b'+' => matches!(byte, b'+' | b'-'),
+        _ => byte == wanted,
+    };
+    text.len() == pattern.len() && text.iter().zip(pattern).all(same)
 }
 
 fn q(text: &str) -> String {
@@ -111,6 +132,9 @@ mod tests {
             "2026-01-02 03:04:05Z",
             "2026-01-02T03:04Z",
             "2026-13-02T03:04:05Z",
+            "2026-01-02T03:04:05+0100",
+            "2026-01-02T03:04:05",
+            "2026-01-02t03:04:05z",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -1,5 +1,7 @@
 //! Tables for parsing, matching and validating label selectors.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -169,4 +171,13 @@ fn exact_match_found() {
     assert_eq!(selector.requires_exact_match("a"), Some("b"));
     assert_eq!(selector.requires_exact_match("c"), Some("d"));
     assert_eq!(selector.requires_exact_match("e"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_parses_or_is_refused(text in "[a-c=!<>(), inot]{0,24}|\\PC{0,12}") {
+        if let Ok(selector) = Selector::parse(&text) {
+            prop_assert_eq!(Selector::parse(&selector.to_string()), Ok(selector));
+        }
+    }
 }

@@ -172,7 +172,7 @@ where
     }
 
     fn decode(&self, json: &[u8], validation: FieldValidation) -> Result<Decoded, DecodeError> {
-        let node = tree::parse(json).map_err(|error| unreadable::<K>(&error, json))?;
+        let node = tree::parse(json).map_err(|error| unreadable(K::KIND, &error, json))?;
         decode_node::<K>(&node, validation, Vec::new(), json)
     }
 
@@ -181,10 +181,10 @@ where
         text: &[u8],
         validation: FieldValidation,
     ) -> Result<Decoded, DecodeError> {
-        let document =
-            yaml::parse(text).map_err(|error| unreadable_yaml::<K>(&error.to_string(), text))?;
-        let node =
-            tree::from_value(&document.value, 0).map_err(|error| unreadable::<K>(&error, text))?;
+        let document = yaml::parse(text)
+            .map_err(|error| unreadable_yaml(K::KIND, &error.to_string(), text))?;
+        let node = tree::from_value(&document.value, 0)
+            .map_err(|error| unreadable(K::KIND, &error, text))?;
         decode_node::<K>(&node, validation, document.strict_error().into_iter().collect(), text)
     }
 
@@ -193,7 +193,7 @@ where
         value: Value,
         validation: FieldValidation,
     ) -> Result<Decoded, DecodeError> {
-        let node = tree::from_value(&value, 0).map_err(|error| unreadable::<K>(&error, b""))?;
+        let node = tree::from_value(&value, 0).map_err(|error| unreadable(K::KIND, &error, b""))?;
         decode_node::<K>(&node, validation, Vec::new(), b"")
     }
 
@@ -202,15 +202,35 @@ where
     }
 }
 
-fn unreadable<K: Resource>(error: &str, body: &[u8]) -> DecodeError {
-    unreadable_yaml::<K>(&format!("couldn't get version/kind; json parse error: {error}"), body)
+/// Reads a body that is no object of the API, such as `DeleteOptions`, and returns it with what to warn of. The body may
+/// leave out its `kind`, and say any `apiVersion`.
+///
+/// # Errors
+/// As [`Codec::decode`].
+pub fn decode_plain<T: DeserializeOwned>(
+    json: &[u8],
+    kind: &'static str,
+    validation: FieldValidation,
+) -> Result<(T, Vec<String>), DecodeError> {
+    let gvk = GroupVersionKind::new("", "v1", kind);
+    let node = tree::parse(json).map_err(|error| unreadable(kind, &error, json))?;
+    let said = text_field(&node, "kind", kind, json)?;
+    if !said.is_empty() && said != kind {
+        let actual = GroupVersionKind::new("", "v1", said.to_owned());
+        return Err(DecodeError::OtherKind { actual, expected: gvk });
+    }
+    decode_fields(&node, gvk, "v1", validation, Vec::new())
 }
 
-fn unreadable_yaml<K: Resource>(message: &str, body: &[u8]) -> DecodeError {
+fn unreadable(kind: &str, error: &str, body: &[u8]) -> DecodeError {
+    unreadable_yaml(kind, &format!("couldn't get version/kind; json parse error: {error}"), body)
+}
+
+fn unreadable_yaml(kind: &str, message: &str, body: &[u8]) -> DecodeError {
     DecodeError::Unreadable {
         message: message.to_owned(),
         summary: summary(body),
-        kind: K::KIND.to_owned(),
+        kind: kind.to_owned(),
     }
 }
 
@@ -230,26 +250,38 @@ fn summary(body: &[u8]) -> String {
 fn decode_node<K>(
     node: &Node<'_>,
     validation: FieldValidation,
-    mut strict_errors: Vec<String>,
+    strict_errors: Vec<String>,
     body: &[u8],
 ) -> Result<Decoded, DecodeError>
 where
     K: Resource + KubeObject + DeserializeOwned,
 {
     check_kind::<K>(node, body)?;
-    let context = Context::new(K::VERSION, validation != FieldValidation::Ignore);
-    let kind = GroupVersionKind::of::<K>;
-    let typed = K::deserialize(NodeDeserializer { node, context: &context })
-        .map_err(|error| DecodeError::WrongType { message: error.0, kind: kind() })?;
+    let gvk = GroupVersionKind::of::<K>();
+    let (typed, warnings) = decode_fields::<K>(node, gvk, K::VERSION, validation, strict_errors)?;
+    Ok(Decoded { object: Box::new(typed), warnings })
+}
+
+/// Decodes a tree into the type, and treats unknown and repeated fields as asked.
+fn decode_fields<T: DeserializeOwned>(
+    node: &Node<'_>,
+    kind: GroupVersionKind,
+    version: &'static str,
+    validation: FieldValidation,
+    mut strict_errors: Vec<String>,
+) -> Result<(T, Vec<String>), DecodeError> {
+    let context = Context::new(version, validation != FieldValidation::Ignore);
+    let typed = match T::deserialize(NodeDeserializer { node, context: &context }) {
+        Ok(typed) => typed,
+        Err(error) => return Err(DecodeError::WrongType { message: error.0, kind }),
+    };
     strict_errors.extend(context.into_strict_errors());
     match validation {
+        FieldValidation::Ignore => Ok((typed, Vec::new())),
         FieldValidation::Strict if !strict_errors.is_empty() => {
-            Err(DecodeError::Strict { errors: strict_errors, kind: kind() })
+            Err(DecodeError::Strict { errors: strict_errors, kind })
         }
-        FieldValidation::Ignore => Ok(Decoded { object: Box::new(typed), warnings: Vec::new() }),
-        FieldValidation::Warn | FieldValidation::Strict => {
-            Ok(Decoded { object: Box::new(typed), warnings: strict_errors })
-        }
+        FieldValidation::Warn | FieldValidation::Strict => Ok((typed, strict_errors)),
     }
 }
 
@@ -258,15 +290,15 @@ fn check_kind<K: Resource>(node: &Node<'_>, body: &[u8]) -> Result<(), DecodeErr
     if !matches!(node, Node::Map(_) | Node::Null) {
         let message =
             format!("json: cannot unmarshal {} into Go value of type struct", node.go_kind());
-        return Err(unreadable::<K>(&message, body));
+        return Err(unreadable(K::KIND, &message, body));
     }
-    let api_version = text_field::<K>(node, "apiVersion", body)?;
-    let kind = text_field::<K>(node, "kind", body)?;
+    let api_version = text_field(node, "apiVersion", K::KIND, body)?;
+    let kind = text_field(node, "kind", K::KIND, body)?;
     let expected = GroupVersionKind::of::<K>();
     let actual_version = match api_version {
         "" => expected.group_version(),
         text => GroupVersion::parse(text).ok_or_else(|| {
-            unreadable_yaml::<K>(&format!("unexpected GroupVersion string: {text}"), body)
+            unreadable_yaml(K::KIND, &format!("unexpected GroupVersion string: {text}"), body)
         })?,
     };
     let actual = actual_version.with_kind(if kind.is_empty() {
@@ -280,9 +312,10 @@ fn check_kind<K: Resource>(node: &Node<'_>, body: &[u8]) -> Result<(), DecodeErr
     }
 }
 
-fn text_field<'a, K: Resource>(
+fn text_field<'a>(
     node: &'a Node<'_>,
     name: &str,
+    wanted: &str,
     body: &[u8],
 ) -> Result<&'a str, DecodeError> {
     match node.get(name) {
@@ -293,7 +326,7 @@ fn text_field<'a, K: Resource>(
             let message = format!(
                 "json: cannot unmarshal {found} into Go struct field .{name} of type string"
             );
-            Err(unreadable::<K>(&message, body))
+            Err(unreadable(wanted, &message, body))
         }
     }
 }

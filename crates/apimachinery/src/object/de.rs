@@ -230,7 +230,7 @@ impl<'a> NodeDeserializer<'_, 'a> {
             Node::Map(entries) => entries,
             _ => &[],
         };
-        Entries { rest: entries.iter(), value: None, fields, seen: HashSet::new(), context }
+        Entries { rest: entries.iter(), value: None, fields, seen: Seen::default(), context }
     }
 }
 
@@ -417,24 +417,48 @@ impl<'a> SeqAccess<'a> for Items<'_, 'a> {
     }
 }
 
+/// The keys met so far: fields of a struct by their position, others by their text.
+#[derive(Default)]
+struct Seen<'a> {
+    positions: u128,
+    keys: HashSet<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    /// Remembers a key; false if it was there. No struct of the API has 128 fields; those beyond would be kept by text.
+    fn insert(&mut self, key: &'a str, position: Option<usize>) -> bool {
+        let bit = position.and_then(|position| 1u128.checked_shl(u32::try_from(position).ok()?));
+        match bit {
+            None => self.keys.insert(key),
+            Some(bit) => {
+                let new = self.positions & bit == 0;
+                self.positions |= bit;
+                new
+            }
+        }
+    }
+}
+
 /// The entries of a map, or of a struct if its fields are known.
 struct Entries<'c, 'a> {
     rest: std::slice::Iter<'a, (std::borrow::Cow<'a, str>, Node<'a>)>,
     value: Option<(Step<'a>, &'a Node<'a>)>,
     fields: Option<&'static [&'static str]>,
-    seen: HashSet<&'a str>,
+    seen: Seen<'a>,
     context: &'c Context<'a>,
 }
 
 impl<'a> Entries<'_, 'a> {
     /// Reports the key if it is unknown or repeated; false if its value is to be skipped.
     fn admits(&mut self, key: &'a str) -> bool {
-        let known = self.fields.is_none_or(|fields| fields.contains(&key));
+        let index = self.fields.map(|fields| fields.iter().position(|field| *field == key));
+        let known = index != Some(None);
         if self.context.strict {
-            match known {
-                false => self.context.report("unknown", key),
-                true if !self.seen.insert(key) => self.context.report("duplicate", key),
-                true => {}
+            let repeated = known && !self.seen.insert(key, index.flatten());
+            match (known, repeated) {
+                (false, _) => self.context.report("unknown", key),
+                (true, true) => self.context.report("duplicate", key),
+                (true, false) => {}
             }
         }
         known
@@ -475,7 +499,7 @@ impl<'a> MapAccess<'a> for Entries<'_, 'a> {
     }
 }
 
-/// The fields of a struct, followed by the one that is missing and must not be.
+/// The fields of a struct, after the one that is missing and must not be.
 struct Struct<'c, 'a> {
     entries: Entries<'c, 'a>,
     missing: Option<&'static str>,
@@ -488,9 +512,7 @@ impl<'a> MapAccess<'a> for Struct<'_, 'a> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, DeError> {
-        if let (0, Some(field)) =
-            (self.entries.rest.len(), self.missing.take_if(|_| self.entries.rest.len() == 0))
-        {
+        if let Some(field) = self.missing.take() {
             self.entries.value = Some((Step::Field(field), &Node::Null));
             return seed.deserialize(StrDeserializer::new(field)).map(Some);
         }

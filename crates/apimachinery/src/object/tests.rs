@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret};
 use k8s_openapi::api::events::v1::Event as EventsEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -57,7 +59,10 @@ fn absent_and_null_fields_are_zero_values() {
     assert_eq!(container.ports.as_ref().unwrap()[0].container_port, 0);
     let pod: Pod = read(&json!({"metadata": {"labels": {"a": null}}}));
     assert_eq!(pod.metadata.labels.unwrap()["a"], "");
-    let event: EventsEvent = read(&json!({"series": {"count": 2}}));
+    let event: EventsEvent =
+        decode::<EventsEvent>(&json!({"series": {"count": 2, "zzz": 1}}), FieldValidation::Warn)
+            .map(|decoded| downcast(decoded.object).unwrap())
+            .unwrap();
     assert_eq!(event.series.unwrap().count, 2);
     assert!(codec::<Pod>().decode(b"null", FieldValidation::Strict).is_ok());
 }
@@ -252,6 +257,37 @@ fn trees_and_yaml_decode_alike() {
         "strict decoding error: yaml: unmarshal errors:\n  line 3: key \"k\" already set in map"
     );
     assert!(codec::<ConfigMap>().decode_yaml(b"a: [", FieldValidation::Warn).is_err());
+}
+
+#[test]
+fn options_decode_without_metadata() {
+    let body = br#"{"kind":"DeleteOptions","apiVersion":"policy/v1","gracePeriodSeconds":3,"x":1}"#;
+    let (options, warnings): (DeleteOptions, _) =
+        decode_plain(body, "DeleteOptions", FieldValidation::Warn).unwrap();
+    assert_eq!(
+        (options.grace_period_seconds, warnings),
+        (Some(3), vec!["unknown field \"x\"".to_owned()])
+    );
+    let other = decode_plain::<DeleteOptions>(
+        b"{\"kind\":\"Pod\"}",
+        "DeleteOptions",
+        FieldValidation::Warn,
+    );
+    assert_eq!(other.unwrap_err().to_status().code(), 400);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _decided = codec::<Pod>().decode(&bytes, FieldValidation::Strict).is_ok();
+        let _decided = codec::<Pod>().decode_yaml(&bytes, FieldValidation::Strict).is_ok();
+    }
+
+    #[test]
+    fn any_json_like_text_decodes_or_is_refused(text in "[\\[\\]{}:,\"a-c0-2 \n.-]{0,80}") {
+        let _decided = codec::<Pod>().decode(text.as_bytes(), FieldValidation::Strict).is_ok();
+        let _decided = codec::<Pod>().decode_yaml(text.as_bytes(), FieldValidation::Strict).is_ok();
+    }
 }
 
 #[test]

@@ -8,17 +8,50 @@ use super::PatchError;
 /// The most operations one patch may hold, as in Kubernetes: each of them walks the document.
 pub const MAX_OPERATIONS: usize = 10_000;
 
+/// How many bytes all `copy` operations of one patch may add, as in Kubernetes: a few of them can double a document often.
+pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+
 /// Applies a JSON patch.
 ///
 /// # Errors
 /// [`PatchError::Malformed`] if the patch is no list of operations, [`PatchError::TooManyOperations`] if it is too long,
-/// and [`PatchError::NotApplicable`] if an operation is unknown or fails.
+/// and [`PatchError::NotApplicable`] if an operation is unknown or fails, or if copies add too much.
 pub fn apply(original: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let operations = operations(patch)?;
     let mut patched = original.clone();
-    json_patch::patch(&mut patched, &operations)
-        .map_err(|error| PatchError::NotApplicable(error.to_string()))?;
+    let mut copied_bytes = 0;
+    for operation in operations(patch)? {
+        copied_bytes += copied_size(&patched, &operation);
+        if copied_bytes > MAX_COPIED_BYTES {
+            return Err(PatchError::NotApplicable(format!(
+                "Unable to copy, the accumulated size increase of copy is {copied_bytes}, exceeding the limit {MAX_COPIED_BYTES}"
+            )));
+        }
+        if !tests_absence(&patched, &operation) {
+            let applied = json_patch::patch_unsafe(&mut patched, std::slice::from_ref(&operation));
+            applied.map_err(|error| PatchError::NotApplicable(error.to_string()))?;
+        }
+    }
     Ok(patched)
+}
+
+/// How many bytes a `copy` adds.
+fn copied_size(document: &Value, operation: &PatchOperation) -> usize {
+    match operation {
+        PatchOperation::Copy(copy) => {
+            document.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len())
+        }
+        _ => 0,
+    }
+}
+
+/// True for a `test` that a key is `null` where an object does not have it; Kubernetes takes that for equal.
+fn tests_absence(document: &Value, operation: &PatchOperation) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let path = test.path.as_str();
+    let parent = path.rfind('/').map(|at| &path[..at]);
+    test.value.is_null()
+        && document.pointer(path).is_none()
+        && parent.and_then(|parent| document.pointer(parent)).is_some_and(Value::is_object)
 }
 
 fn operations(patch: &Value) -> Result<Vec<PatchOperation>, PatchError> {
@@ -129,6 +162,15 @@ mod tests {
         for (patch, code) in table {
             assert_eq!(apply(&json!({"a": 1}), &patch).unwrap_err().to_status().code(), code);
         }
+    }
+
+    #[test]
+    fn copies_that_grow_without_bound_refused() {
+        let copies: Vec<Value> =
+            (0..64).map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")})).collect();
+        let error = apply(&json!({"a": "xxxxxxxxxxxxxxxx"}), &Value::Array(copies)).unwrap_err();
+        assert!(error.to_string().starts_with("Unable to copy"), "{error}");
+        assert_eq!(error.to_status().code(), 422);
     }
 
     #[test]
