@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn aggregate_brackets_several_and_drops_repeats() {
         let (a, b) = (required(&Path::new("a"), ""), required(&Path::new("b"), ""));
-        assert_eq!(aggregate(&[a.clone()]), "a: Required value");
+        assert_eq!(aggregate(std::slice::from_ref(&a)), "a: Required value");
         assert_eq!(aggregate(&[a.clone(), a.clone()]), "a: Required value");
         assert_eq!(aggregate(&[a, b]), "[a: Required value, b: Required value]");
     }

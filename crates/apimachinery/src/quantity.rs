@@ -268,6 +268,10 @@ impl Quantity {
 
     /// The sum; a zero takes over the other's format. Saturates at what the mantissa holds.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it saturates and chooses a format, which `+` would hide"
+    )]
     pub fn add(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
         let exponent = self.exponent.min(other.exponent);
@@ -282,6 +286,10 @@ impl Quantity {
 
     /// The difference; a zero takes over the other's format.
     #[must_use]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it saturates and chooses a format, which `-` would hide"
+    )]
     pub fn sub(self, other: Self) -> Self {
         self.add(other.negated())
     }

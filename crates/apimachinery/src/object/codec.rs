@@ -69,9 +69,9 @@ pub enum DecodeError {
     #[error("no kind {} is registered for version {} in scheme {}", quote(&actual.kind), quote(&actual.api_version()), quote("knarr"))]
     OtherKind {
         /// The kind the document says it is.
-        actual: GroupVersionKind,
+        actual: Box<GroupVersionKind>,
         /// The kind that was wanted.
-        expected: GroupVersionKind,
+        expected: Box<GroupVersionKind>,
     },
     /// A field has the wrong type.
     #[error("{message}")]
@@ -139,6 +139,10 @@ pub trait Codec: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`Codec::decode`].
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "the codec reads from the value, it is not made of it"
+    )]
     fn from_value(&self, value: Value, validation: FieldValidation)
     -> Result<Decoded, DecodeError>;
 
@@ -217,9 +221,13 @@ pub fn decode_plain<T: DeserializeOwned>(
     let said = text_field(&node, "kind", kind, json)?;
     if !said.is_empty() && said != kind {
         let actual = GroupVersionKind::new("", "v1", said.to_owned());
-        return Err(DecodeError::OtherKind { actual, expected: gvk });
+        return Err(other_kind(actual, gvk));
     }
     decode_fields(&node, gvk, "v1", validation, Vec::new())
+}
+
+fn other_kind(actual: GroupVersionKind, expected: GroupVersionKind) -> DecodeError {
+    DecodeError::OtherKind { actual: Box::new(actual), expected: Box::new(expected) }
 }
 
 fn unreadable(kind: &str, error: &str, body: &[u8]) -> DecodeError {
@@ -308,7 +316,7 @@ fn check_kind<K: Resource>(node: &Node<'_>, body: &[u8]) -> Result<(), DecodeErr
     });
     match actual == expected {
         true => Ok(()),
-        false => Err(DecodeError::OtherKind { actual, expected }),
+        false => Err(other_kind(actual, expected)),
     }
 }
 
