@@ -30,7 +30,7 @@ use http::{Method, Request, Response};
 use crate::authn::UserInfo;
 use crate::negotiation::{self, Accepted, Transforms};
 use crate::request_info::RequestInfo;
-use crate::{ApiServer, Body, responses};
+use crate::{ApiServer, Body, node_proxy, responses};
 use options::Query;
 
 /// A request for objects of a row, as an endpoint sees it.
@@ -85,7 +85,7 @@ pub(crate) async fn route(
     };
     check_path(resource, info)?;
     if node_proxy_serves(resource, &info.subresource) {
-        return Err(StatusError::service_unavailable("no kubelet client is configured"));
+        return node_proxy::handle(server, info, request).await;
     }
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());

@@ -11,7 +11,7 @@ mod flow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::kinds::{self, Resource};
 use apimachinery::status::StatusError;
@@ -22,11 +22,18 @@ use http::{HeaderMap, Request, Response};
 use crate::admission::Admission;
 use crate::authn::{self, UserInfo};
 use crate::authz::{self, Attributes};
+use crate::discovery::Discovery;
+use crate::metrics::{Metrics, RequestKind};
+use crate::node_proxy::NodeProxy;
+use crate::openapi::OpenApi;
 use crate::request_info::RequestInfo;
+use crate::server::TlsError;
 use crate::service_ip::ServiceAddresses;
 use crate::storage::Storage;
 use crate::watch_cache::{CacheError, WatchCache};
-use crate::{Body, Config, bootstrap, endpoints, negotiation, responses};
+use crate::{
+    Body, Config, bootstrap, discovery, endpoints, health, metrics, negotiation, openapi, responses,
+};
 use flow::FlowControl;
 
 /// How long a request may take that is neither a watch nor a stream (Kubernetes: 60 s).
@@ -41,6 +48,9 @@ pub enum StartError {
     /// The objects every cluster has could not be made.
     #[error("the cluster's first objects cannot be created: {0}")]
     Bootstrap(StatusError),
+    /// The certificate for kubelets cannot be used.
+    #[error("the certificate for kubelets cannot be used: {0}")]
+    KubeletTls(#[from] TlsError),
 }
 
 /// An API server. It is driven through [`ApiServer::handle`].
@@ -52,6 +62,10 @@ pub struct ApiServer {
     pub(crate) addresses: ServiceAddresses,
     flow: FlowControl,
     ready: AtomicBool,
+    metrics: Metrics,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
+    pub(crate) node_proxy: NodeProxy,
 }
 
 impl ApiServer {
@@ -67,6 +81,10 @@ impl ApiServer {
             addresses: ServiceAddresses::new(config.store.clone(), config.service_cidr),
             flow: FlowControl::default(),
             ready: AtomicBool::new(false),
+            metrics: Metrics::default(),
+            discovery: Discovery::new(kinds::all(), &config.version, &discovery::other_paths()),
+            openapi: OpenApi::new(&config.version.git_version),
+            node_proxy: NodeProxy::new(config.kubelet_client.as_ref())?,
             cache,
             config,
         });
@@ -78,6 +96,11 @@ impl ApiServer {
     /// What the server was started with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The server's counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether requests for objects can be answered.
@@ -105,11 +128,14 @@ impl ApiServer {
 
     /// Answers a request. A `UserInfo` among the request's extensions says that it is authenticated already.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
         let audit_id = audit_id(request.headers());
         let headers = request.headers().clone();
         let accepted =
             negotiation::accept_for_error(&headers, request.uri().query().unwrap_or_default());
         let info = RequestInfo::parse(request.method(), request.uri());
+        let counted =
+            self.metrics.begin(info.as_ref().map_or(RequestKind::ReadOnly, RequestKind::of));
         let answered = match &info {
             Ok(info) => AssertUnwindSafe(self.answer(info, request))
                 .catch_unwind()
@@ -120,7 +146,10 @@ impl ApiServer {
         let response = answered.unwrap_or_else(|error| responses::error(&error, &accepted));
         let mut response = responses::compress(&headers, response);
         responses::finish(&mut response, &audit_id);
-        response
+        if let Ok(info) = &info {
+            self.metrics.observe_request(info, response.status().as_u16(), started.elapsed());
+        }
+        metrics::until_sent(counted, response)
     }
 
     async fn answer(
@@ -134,13 +163,23 @@ impl ApiServer {
         request.extensions_mut().insert(user);
         request.extensions_mut().insert(info.clone());
         if !info.resource_request {
-            return Ok(responses::page_not_found());
+            return self.answer_path(&request.into_parts().0);
         }
         let answer = endpoints::route(self, info, request);
         if info.is_long_running() {
             return answer.await;
         }
         tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    /// Answers for what is no resource: health, discovery, OpenAPI, metrics.
+    fn answer_path(
+        self: &Arc<Self>,
+        parts: &http::request::Parts,
+    ) -> Result<Response<Body>, StatusError> {
+        let handlers = [health::handle, discovery::handle, openapi::handle, metrics::handle];
+        let answer = handlers.iter().find_map(|handler| handler(self, parts));
+        answer.unwrap_or_else(|| Ok(responses::page_not_found()))
     }
 
     async fn authenticate(&self, request: &mut Request<Body>) -> Result<UserInfo, StatusError> {
