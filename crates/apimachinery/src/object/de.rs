@@ -176,7 +176,19 @@ impl<'a> NodeDeserializer<'_, 'a> {
         }
     }
 
-    /// A float where Go would take a whole number such as `1e3`; Go refuses it, and so do we.
+    /// Refuses what is neither a string nor an `int32`, as Go does where both are allowed.
+    fn check_int_or_string(&self) -> Result<(), DeError> {
+        match self.node {
+            Node::Text(_) => Ok(()),
+            Node::Signed(number) if i32::try_from(*number).is_ok() => Ok(()),
+            other => {
+                let found = other.go_number();
+                Err(DeError(format!("json: cannot unmarshal {found} into Go value of type int32")))
+            }
+        }
+    }
+
+    /// A number of any form.
     fn float(&self) -> Result<f64, DeError> {
         match self.node {
             Node::Null => Ok(0.0),
@@ -272,6 +284,9 @@ impl<'a> Deserializer<'a> for NodeDeserializer<'_, 'a> {
     }
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, DeError> {
+        if type_name::<V::Value>().ends_with("::IntOrString") {
+            self.check_int_or_string()?;
+        }
         match self.node {
             Node::Null => visitor.visit_unit(),
             Node::Bool(flag) => visitor.visit_bool(*flag),

@@ -171,6 +171,28 @@ fn wrong_types_worded_as_go_does() {
 }
 
 #[test]
+fn number_or_string_read_as_go_does() {
+    let strategy =
+        |value: Value| json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": value}}}});
+    for good in [json!(1), json!("25%"), json!(null)] {
+        assert!(decode::<Deployment>(&strategy(good), FieldValidation::Strict).is_ok());
+    }
+    let table = [
+        (json!(true), "bool"),
+        (json!(1.5), "number 1.5"),
+        (json!(5_000_000_000u64), "number 5000000000"),
+        (json!([]), "array"),
+    ];
+    for (bad, found) in table {
+        let error = decode::<Deployment>(&strategy(bad), FieldValidation::Ignore).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("json: cannot unmarshal {found} into Go value of type int32")
+        );
+    }
+}
+
+#[test]
 fn bytes_read_as_go_reads_base64() {
     let secret: Secret = read(&json!({"data": {"a": "aGVs\nbG8=", "b": null}}));
     let data = secret.data.unwrap();
