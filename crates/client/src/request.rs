@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use kube::{Client, Error};
 use serde::de::DeserializeOwned;
 
-use crate::resource::{ObjectKey, ResourceType};
+use crate::resource::{ObjectKey, PartialObject, ResourceType};
 
 /// Content type of a plain object.
 pub const JSON: &str = "application/json";
@@ -74,11 +74,11 @@ pub async fn get<T: DeserializeOwned>(
 ///
 /// # Errors
 /// The API's error or the transport's.
-pub async fn get_metadata<T: DeserializeOwned>(
+pub async fn get_metadata(
     client: &Client,
     resource: &ResourceType,
     key: &ObjectKey,
-) -> Result<Option<T>, Error> {
+) -> Result<Option<PartialObject>, Error> {
     use crate::error::ApiErrorExt;
     match client
         .request(build(Method::GET, &resource.object_path(key), ACCEPT_PARTIAL, JSON, Vec::new())?)

@@ -202,12 +202,6 @@ pub fn revision_of(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-/// The owner reference that is marked as the managing controller, if any.
-#[must_use]
-pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
-}
-
 /// A reference to `object` for events.
 #[must_use]
 pub fn object_reference<K: Kind>(object: &K) -> ObjectReference {

@@ -26,6 +26,7 @@ struct State<K> {
     dirty: BTreeSet<K>,
     processing: BTreeSet<K>,
     delayed: BTreeMap<K, Instant>,
+    schedule: BTreeSet<(Instant, K)>,
     failures: BTreeMap<K, u32>,
     closed: bool,
 }
@@ -35,7 +36,7 @@ impl<K: QueueKey> State<K> {
         if self.closed || !self.dirty.insert(key.clone()) {
             return;
         }
-        self.delayed.remove(&key);
+        self.cancel_delay(&key);
         if !self.processing.contains(&key) {
             self.ready.push_back(key);
         }
@@ -45,18 +46,26 @@ impl<K: QueueKey> State<K> {
         if self.closed || self.dirty.contains(&key) {
             return;
         }
-        self.delayed.entry(key).and_modify(|at| *at = due.min(*at)).or_insert(due);
+        let due = self.cancel_delay(&key).map_or(due, |earlier| earlier.min(due));
+        self.schedule.insert((due, key.clone()));
+        self.delayed.insert(key, due);
+    }
+
+    fn cancel_delay(&mut self, key: &K) -> Option<Instant> {
+        let due = self.delayed.remove(key)?;
+        self.schedule.remove(&(due, key.clone()));
+        Some(due)
     }
 
     /// Moves what is due to the ready keys; the time of the next that is not.
     fn advance(&mut self, now: Instant) -> Option<Instant> {
-        let due: Vec<K> =
-            self.delayed.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            self.delayed.remove(&key);
+        while let Some((due, key)) = self.schedule.first().cloned() {
+            if due > now {
+                return Some(due);
+            }
             self.add(key);
         }
-        self.delayed.values().min().copied()
+        None
     }
 
     fn take(&mut self) -> Option<K> {
@@ -104,6 +113,7 @@ impl<K: QueueKey> WorkQueue<K> {
             dirty: BTreeSet::new(),
             processing: BTreeSet::new(),
             delayed: BTreeMap::new(),
+            schedule: BTreeSet::new(),
             failures: BTreeMap::new(),
             closed: false,
         };
@@ -211,6 +221,7 @@ mod tests {
             dirty: BTreeSet::new(),
             processing: BTreeSet::new(),
             delayed: BTreeMap::new(),
+            schedule: BTreeSet::new(),
             failures: BTreeMap::new(),
             closed: false,
         }

@@ -4,6 +4,13 @@
 //! * Every controller is a [`client::Controller`]: it watches through shared informers and decides in a pure `reconcile`.
 //! * The list in [`run`] is the only place where controllers are named.
 
+mod claim;
+mod deployment;
+mod pods;
+mod replica_set;
+#[cfg(test)]
+mod testing;
+
 use client::{CancellationToken, Client};
 
 /// What the controllers need to know beyond what the API tells them.

@@ -9,12 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use apimachinery::meta::controller_of;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
 use super::list_watch::Sink;
 use super::subscription::Subscription;
-use crate::resource::{HasMeta, ObjectKey, controller_of, revision_of};
+use crate::resource::{HasMeta, ObjectKey, revision_of};
 
 /// One change of one key: `old` is absent when it appeared, `new` when it went away.
 #[derive(Debug)]
@@ -54,6 +55,17 @@ struct Index<T> {
     keys: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
 
+/// Beginning of the entries of the controller index for objects without one; no uid has a slash.
+const ORPHANS_OF: &str = "orphans/";
+
+/// Where an object stands in the controller index: under its controller's uid, or among its namespace's orphans.
+fn controller_index(meta: &ObjectMeta) -> String {
+    match controller_of(meta) {
+        Some(owner) => owner.uid.clone(),
+        None => format!("{ORPHANS_OF}{}", meta.namespace.as_deref().unwrap_or_default()),
+    }
+}
+
 fn unlink(index: &mut BTreeMap<String, BTreeSet<ObjectKey>>, value: &str, key: &ObjectKey) {
     if let Some(keys) = index.get_mut(value) {
         keys.remove(key);
@@ -66,9 +78,7 @@ fn unlink(index: &mut BTreeMap<String, BTreeSet<ObjectKey>>, value: &str, key: &
 impl<T: HasMeta> Contents<T> {
     fn insert(&mut self, key: ObjectKey, object: Arc<T>) -> Option<Arc<T>> {
         let old = self.remove(&key);
-        if let Some(owner) = controller_of(object.object_meta()) {
-            self.by_controller.entry(owner.uid.clone()).or_default().insert(key.clone());
-        }
+        self.by_controller.entry(controller_index(object.object_meta())).or_default().insert(key.clone());
         for index in self.indexes.values_mut() {
             if let Some(value) = (index.value_of)(&object) {
                 index.keys.entry(value).or_default().insert(key.clone());
@@ -80,9 +90,7 @@ impl<T: HasMeta> Contents<T> {
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
         let old = self.objects.remove(key)?;
-        if let Some(owner) = controller_of(old.object_meta()) {
-            unlink(&mut self.by_controller, &owner.uid, key);
-        }
+        unlink(&mut self.by_controller, &controller_index(old.object_meta()), key);
         for index in self.indexes.values_mut() {
             if let Some(value) = (index.value_of)(&old) {
                 unlink(&mut index.keys, &value, key);
@@ -186,6 +194,16 @@ impl<T: HasMeta> Cache<T> {
             .collect()
     }
 
+    /// Names of the objects of a namespace that begin with `prefix`.
+    #[must_use]
+    pub fn names_with_prefix(&self, namespace: &str, prefix: &str) -> Vec<String> {
+        let first = ObjectKey::namespaced(namespace, prefix);
+        let contents = self.read();
+        let found = contents.objects.range(first..).map(|(key, _)| key);
+        let found = found.take_while(|key| key.namespace == namespace && key.name.starts_with(prefix));
+        found.map(|key| key.name.clone()).collect()
+    }
+
     /// Every object of a namespace whose metadata `matches`, for example by its labels.
     #[must_use]
     pub fn matching(&self, namespace: &str, matches: impl Fn(&ObjectMeta) -> bool) -> Vec<Arc<T>> {
@@ -199,6 +217,13 @@ impl<T: HasMeta> Cache<T> {
     pub fn controlled_by(&self, uid: &str) -> Vec<Arc<T>> {
         let contents = self.read();
         contents.resolve(contents.by_controller.get(uid))
+    }
+
+    /// Every object of a namespace that no controller manages.
+    #[must_use]
+    pub fn orphans(&self, namespace: &str) -> Vec<Arc<T>> {
+        let contents = self.read();
+        contents.resolve(contents.by_controller.get(&format!("{ORPHANS_OF}{namespace}")))
     }
 
     /// Adds a secondary index (once per name): objects by the value that `value_of` gives.
@@ -398,6 +423,8 @@ mod tests {
         cache.add_index("node", |pod| pod.spec.as_ref()?.node_name.clone());
         assert_eq!(names(&cache.controlled_by("u1")), ["a/x"]);
         assert_eq!(names(&cache.in_namespace("b")), ["b/y"]);
+        assert_eq!(names(&cache.orphans("b")), ["b/y"]);
+        assert!(cache.orphans("a").is_empty());
         cache.upsert(on_node(owned(pod("a", "x", 6), "u2"), "n1"));
         assert!(cache.controlled_by("u1").is_empty());
         assert_eq!(names(&cache.controlled_by("u2")), ["a/x"]);

@@ -1,0 +1,272 @@
+//! Keeps as many pods of a template running as a ReplicaSet asks for. Counterpart: `pkg/controller/replicaset`.
+//!
+//! Invariants:
+//! * Pods are created and deleted by count only; which ones go first is [`crate::pods::sort_for_deletion`].
+//! * A pod that ended or is being deleted does not count, so it is replaced at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::labels::Selector;
+use apimachinery::meta::{controller_of, name_is_dns_subdomain, NameUse};
+use client::controller::{Delete, Failure, Report};
+use client::{object_reference, request, Action, Caches, Client, Controller, Kind, ObjectKey, Plan, Watches};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use crate::claim::{adopt, claim, release, Claims};
+use crate::pods;
+
+/// Creations or deletions of pods in one run of a key, so that one huge ReplicaSet does not keep a worker for long.
+const BURST_REPLICAS: usize = 500;
+/// The condition that tells of failed creations and deletions.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// The ReplicaSet controller.
+#[derive(Debug)]
+pub struct ReplicaSetController;
+
+/// A ReplicaSet and the pods that concern it.
+#[derive(Debug)]
+pub struct Observed {
+    replica_set: Arc<ReplicaSet>,
+    /// Pods it controls, and orphans of its namespace.
+    candidates: Vec<Arc<Pod>>,
+    /// Pods of every ReplicaSet with the same controller, itself included.
+    related: Vec<Arc<Pod>>,
+    /// The API server confirmed that the ReplicaSet exists and is not being deleted; asked before an adoption only.
+    may_adopt: bool,
+}
+
+impl Controller for ReplicaSetController {
+    const NAME: &'static str = "replicaset-controller";
+    type Key = ObjectKey;
+    type Observed = Observed;
+
+    fn watches(&self) -> Watches<ObjectKey> {
+        Watches::new().own::<ReplicaSet>().owned::<Pod, ReplicaSet>().map::<Pod>(|caches, change| {
+            let orphans = change.new.iter().chain(&change.old).filter(|pod| controller_of(&pod.metadata).is_none());
+            orphans.flat_map(|pod| matching_replica_sets(caches, pod)).collect()
+        })
+    }
+
+    fn observe(&self, caches: &Caches, key: &ObjectKey) -> Option<Observed> {
+        let replica_set = caches.of::<ReplicaSet>().get(key)?;
+        let mut candidates = caches.of::<Pod>().controlled_by(replica_set.metadata.uid.as_deref()?);
+        candidates.extend(caches.of::<Pod>().orphans(&key.namespace));
+        let related = related_pods(caches, &replica_set);
+        Some(Observed { replica_set, candidates, related, may_adopt: false })
+    }
+
+    async fn complete(&self, mut observed: Observed, client: &Client) -> Result<Observed, client::Error> {
+        let adoption = observed.claims().is_some_and(|claims| claims.adoptable.iter().any(|pod| pods::is_active(pod)));
+        observed.may_adopt = adoption && is_alive(client, &*observed.replica_set).await?;
+        Ok(observed)
+    }
+
+    fn reconcile(&self, observed: &Observed, now: Timestamp) -> Plan {
+        observed.reconcile(now)
+    }
+}
+
+/// Whether exactly this object still exists and is not being deleted, by the API server's word.
+pub async fn is_alive<K: Kind>(client: &Client, object: &K) -> Result<bool, client::Error> {
+    let meta = object.metadata();
+    let live = request::get_metadata(client, &K::resource_type(), &ObjectKey::of(meta)).await?;
+    Ok(live.is_some_and(|live| live.metadata.uid == meta.uid && live.metadata.deletion_timestamp.is_none()))
+}
+
+fn selector_of(replica_set: &ReplicaSet) -> Option<Selector> {
+    Selector::from_label_selector(replica_set.spec.as_ref().map(|spec| &spec.selector)).ok()
+}
+
+/// ReplicaSets of the pod's namespace that could adopt it.
+fn matching_replica_sets(caches: &Caches, pod: &Pod) -> Vec<ObjectKey> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let all = caches.of::<ReplicaSet>().in_namespace(namespace);
+    let matching = all.iter().filter(|set| selector_of(set).is_some_and(|selector| selector.matches_meta(&pod.metadata)));
+    matching.map(|set| ObjectKey::of(&set.metadata)).collect()
+}
+
+/// Pods of the ReplicaSets that have the same controller (the old and new ones of a Deployment).
+fn related_pods(caches: &Caches, replica_set: &Arc<ReplicaSet>) -> Vec<Arc<Pod>> {
+    let siblings = match controller_of(&replica_set.metadata) {
+        Some(owner) => caches.of::<ReplicaSet>().controlled_by(&owner.uid),
+        None => vec![replica_set.clone()],
+    };
+    let uids = siblings.iter().filter_map(|set| set.metadata.uid.as_deref());
+    uids.flat_map(|uid| caches.of::<Pod>().controlled_by(uid)).collect()
+}
+
+impl Observed {
+    fn claims(&self) -> Option<Claims<Pod>> {
+        Some(claim(&self.replica_set.metadata, &selector_of(&self.replica_set)?, self.candidates.iter().cloned()))
+    }
+
+    fn desired(&self) -> usize {
+        let replicas = self.replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        usize::try_from(replicas).unwrap_or(0)
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.replica_set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    }
+
+    fn reconcile(&self, now: Timestamp) -> Plan {
+        let Some(claims) = self.claims() else { return Plan::nothing() };
+        let mut plan = Plan::from(self.claiming(&claims));
+        let mut active: Vec<Arc<Pod>> = claims.owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        if self.may_adopt {
+            active.extend(claims.adoptable.iter().filter(|pod| pods::is_active(pod)).cloned());
+        }
+        let terminating = claims.owned.iter().filter(|pod| pods::is_terminating(pod)).count();
+        let status = self.status(&active, terminating, now);
+        if self.replica_set.metadata.deletion_timestamp.is_none() {
+            plan.actions.extend(self.manage(&active, now));
+            plan.on_failure = Some(self.failure_status(status.clone(), active.len(), now));
+        }
+        plan.actions.extend(self.update_status(without_failure(status.clone())));
+        plan.requeue_after = self.next_check(&active, &status, now);
+        plan
+    }
+
+    fn claiming(&self, claims: &Claims<Pod>) -> Vec<Action> {
+        let uid = self.replica_set.metadata.uid.as_deref();
+        let active = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect::<Vec<_>>();
+        let mut actions: Vec<Action> = active(&claims.released).iter().map(|pod| release(uid, &**pod)).collect();
+        if self.may_adopt {
+            actions.extend(active(&claims.adoptable).iter().map(|pod| adopt(&*self.replica_set, &**pod)));
+        }
+        actions
+    }
+
+    /// The creations or deletions that bring the number of active pods to the desired one.
+    fn manage(&self, active: &[Arc<Pod>], now: Timestamp) -> Vec<Action> {
+        let desired = self.desired();
+        if active.len() < desired {
+            let missing = (desired - active.len()).min(BURST_REPLICAS);
+            return vec![self.create_pod(); missing];
+        }
+        let mut pods = active.to_vec();
+        pods::sort_for_deletion(&mut pods, &pods::pods_per_node(&self.related), now);
+        pods.truncate((active.len() - desired).min(BURST_REPLICAS));
+        pods.iter().map(|pod| self.delete_pod(pod)).collect()
+    }
+
+    fn create_pod(&self) -> Action {
+        let set = &*self.replica_set;
+        let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+        let from_template = template.metadata.unwrap_or_default();
+        let metadata = ObjectMeta {
+            generate_name: Some(pod_name_prefix(set.metadata.name.as_deref().unwrap_or_default())),
+            namespace: set.metadata.namespace.clone(),
+            labels: from_template.labels,
+            annotations: from_template.annotations,
+            finalizers: from_template.finalizers,
+            owner_references: Some(vec![set.controller_reference()]),
+            ..ObjectMeta::default()
+        };
+        let pod = Pod { metadata, spec: template.spec, status: None };
+        Action::create_reported(&pod, self.report(("SuccessfulCreate", "Created pod: "), ("FailedCreate", "Error creating: ")))
+    }
+
+    fn delete_pod(&self, pod: &Pod) -> Action {
+        Action::Delete(Delete {
+            resource: Pod::resource_type(),
+            key: ObjectKey::of(&pod.metadata),
+            uid: pod.metadata.uid.clone(),
+            resource_version: None,
+            propagation: None,
+            grace_period_seconds: None,
+            report: Some(self.report(("SuccessfulDelete", "Deleted pod: "), ("FailedDelete", "Error deleting: "))),
+        })
+    }
+
+    fn report(&self, success: (&'static str, &'static str), failure: (&'static str, &'static str)) -> Report {
+        Report { regarding: object_reference(&*self.replica_set), success, failure }
+    }
+
+    fn status(&self, active: &[Arc<Pod>], terminating: usize, now: Timestamp) -> ReplicaSetStatus {
+        let template = self.replica_set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
+        let fully_labeled = labels.map_or_else(|| Selector::from_set(&Default::default()), Selector::from_set);
+        let count_where = |accept: &dyn Fn(&Pod) -> bool| count(active.iter().filter(|pod| accept(pod)).count());
+        let current = self.replica_set.status.clone().unwrap_or_default();
+        ReplicaSetStatus {
+            replicas: count(active.len()),
+            fully_labeled_replicas: nonzero(count_where(&|pod| fully_labeled.matches_meta(&pod.metadata))),
+            ready_replicas: nonzero(count_where(&pods::is_ready)),
+            available_replicas: nonzero(count_where(&|pod| pods::is_available(pod, self.min_ready_seconds(), now))),
+            terminating_replicas: Some(count(terminating)),
+            observed_generation: self.replica_set.metadata.generation,
+            conditions: current.conditions,
+        }
+    }
+
+    /// The status that tells of a failed creation or deletion.
+    fn failure_status(&self, status: ReplicaSetStatus, active: usize, now: Timestamp) -> client::controller::OnFailure {
+        let reason = if active < self.desired() { "FailedCreate" } else { "FailedDelete" };
+        let observed = Self { replica_set: self.replica_set.clone(), candidates: Vec::new(), related: Vec::new(), may_adopt: false };
+        Box::new(move |failure: &Failure| observed.update_status(with_failure(status, reason, &failure.message, now)))
+    }
+
+    fn update_status(&self, status: ReplicaSetStatus) -> Vec<Action> {
+        if self.replica_set.status.as_ref() == Some(&status) {
+            return Vec::new();
+        }
+        vec![Action::update_status(&ReplicaSet { status: Some(status), ..(*self.replica_set).clone() })]
+    }
+
+    /// With minReadySeconds, availability comes with time and not with an event.
+    fn next_check(&self, active: &[Arc<Pod>], status: &ReplicaSetStatus, now: Timestamp) -> Option<Duration> {
+        let min_ready = self.min_ready_seconds();
+        if min_ready == 0 || status.ready_replicas == status.available_replicas {
+            return None;
+        }
+        let fall_back = Duration::from_secs(u64::try_from(min_ready).unwrap_or(0));
+        Some(pods::next_availability(active, min_ready, now).unwrap_or(fall_back))
+    }
+}
+
+/// Prefix of the names of the pods: the ReplicaSet's name and a dash, if that leaves a valid name.
+fn pod_name_prefix(name: &str) -> String {
+    let prefix = format!("{name}-");
+    if name_is_dns_subdomain(&prefix, NameUse::Prefix).is_empty() { prefix } else { name.to_owned() }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Kubernetes leaves zeros out of a status.
+fn nonzero(number: i32) -> Option<i32> {
+    (number != 0).then_some(number)
+}
+
+fn without_failure(mut status: ReplicaSetStatus) -> ReplicaSetStatus {
+    if let Some(conditions) = &mut status.conditions {
+        conditions.retain(|condition| condition.type_ != REPLICA_FAILURE);
+    }
+    status.conditions = status.conditions.filter(|conditions| !conditions.is_empty());
+    status
+}
+
+/// Adds the condition unless it is there: its first message stays until the failure is over.
+fn with_failure(mut status: ReplicaSetStatus, reason: &str, message: &str, now: Timestamp) -> ReplicaSetStatus {
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().all(|condition| condition.type_ != REPLICA_FAILURE) {
+        conditions.push(ReplicaSetCondition {
+            type_: REPLICA_FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_transition_time: Some(Time(now)),
+        });
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests;
