@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod connect;
 pub mod controller;
+pub mod discovery;
 pub mod error;
 pub mod events;
 pub mod informer;

@@ -179,7 +179,7 @@ impl<K: Kind> HasMeta for K {
 }
 
 /// An object of any kind, of which only the metadata was asked for and kept.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct PartialObject {
     /// The metadata.
     #[serde(default)]

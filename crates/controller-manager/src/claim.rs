@@ -26,7 +26,11 @@ pub struct Claims<K> {
 }
 
 /// Sorts `candidates` by what the controller `owner` with `selector` is to do with them.
-pub fn claim<K: Kind>(owner: &ObjectMeta, selector: &Selector, candidates: impl IntoIterator<Item = Arc<K>>) -> Claims<K> {
+pub fn claim<K: Kind>(
+    owner: &ObjectMeta,
+    selector: &Selector,
+    candidates: impl IntoIterator<Item = Arc<K>>,
+) -> Claims<K> {
     let mut claims = Claims { owned: Vec::new(), adoptable: Vec::new(), released: Vec::new() };
     let deleted = owner.deletion_timestamp.is_some();
     for candidate in candidates {
@@ -37,7 +41,9 @@ pub fn claim<K: Kind>(owner: &ObjectMeta, selector: &Selector, candidates: impl 
             Some(_) if matches => claims.owned.push(candidate),
             Some(_) if !deleted => claims.released.push(candidate),
             Some(_) => {}
-            None if matches && !deleted && meta.deletion_timestamp.is_none() => claims.adoptable.push(candidate),
+            None if matches && !deleted && meta.deletion_timestamp.is_none() => {
+                claims.adoptable.push(candidate)
+            }
             None => {}
         }
     }
@@ -47,7 +53,10 @@ pub fn claim<K: Kind>(owner: &ObjectMeta, selector: &Selector, candidates: impl 
 /// Makes `owner` the controller of `object`, if it is still the same object.
 pub fn adopt<Owner: Kind, K: Kind>(owner: &Owner, object: &K) -> Action {
     let meta = object.object_meta();
-    Action::patch::<K>(meta, json!({"metadata": {"uid": meta.uid, "ownerReferences": [owner.controller_reference()]}}))
+    Action::patch::<K>(
+        meta,
+        json!({"metadata": {"uid": meta.uid, "ownerReferences": [owner.controller_reference()]}}),
+    )
 }
 
 /// Removes the owner with `owner_uid` from `object`, if it is still the same object.

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use apimachinery::labels::Selector;
 use apimachinery::meta::controller_of;
 use client::informer::Change;
-use client::{Action, Caches, Client, Controller, EventType, ObjectKey, Plan, Watches, object_reference};
+use client::{
+    Action, Caches, Client, Controller, EventType, ObjectKey, Plan, Watches, object_reference,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -59,7 +61,11 @@ impl Controller for DeploymentController {
             .own::<Deployment>()
             .owned::<ReplicaSet, Deployment>()
             .map::<ReplicaSet>(|caches, change| {
-                let orphans = change.new.iter().chain(&change.old).filter(|set| controller_of(&set.metadata).is_none());
+                let orphans = change
+                    .new
+                    .iter()
+                    .chain(&change.old)
+                    .filter(|set| controller_of(&set.metadata).is_none());
                 orphans.flat_map(|set| matching_deployments(caches, set)).collect()
             })
             .map::<Pod>(|caches, change| recreate_waiting_for(caches, change).into_iter().collect())
@@ -71,12 +77,18 @@ impl Controller for DeploymentController {
         let mut candidates = sets.controlled_by(deployment.metadata.uid.as_deref()?);
         candidates.extend(sets.orphans(&key.namespace));
         let with_running_pods = candidates.iter().filter(|set| has_running_pods(caches, set));
-        let with_running_pods = with_running_pods.filter_map(|set| set.metadata.name.clone()).collect();
-        let taken_names = sets.names_with_prefix(&key.namespace, template::replica_set_name_prefix(&key.name));
+        let with_running_pods =
+            with_running_pods.filter_map(|set| set.metadata.name.clone()).collect();
+        let taken_names =
+            sets.names_with_prefix(&key.namespace, template::replica_set_name_prefix(&key.name));
         Some(Observed { deployment, candidates, with_running_pods, taken_names, may_adopt: false })
     }
 
-    async fn complete(&self, mut observed: Observed, client: &Client) -> Result<Observed, client::Error> {
+    async fn complete(
+        &self,
+        mut observed: Observed,
+        client: &Client,
+    ) -> Result<Observed, client::Error> {
         let adoption = observed.claims().is_some_and(|claims| !claims.adoptable.is_empty());
         observed.may_adopt = adoption && is_alive(client, &*observed.deployment).await?;
         Ok(observed)
@@ -123,16 +135,26 @@ fn recreate_waiting_for(caches: &Caches, change: &Change<Pod>) -> Option<ObjectK
 
 impl Observed {
     fn claims(&self) -> Option<Claims<ReplicaSet>> {
-        Some(claim(&self.deployment.metadata, &selector_of(&self.deployment)?, self.candidates.iter().cloned()))
+        Some(claim(
+            &self.deployment.metadata,
+            &selector_of(&self.deployment)?,
+            self.candidates.iter().cloned(),
+        ))
     }
 
     fn reconcile(&self, now: Timestamp) -> Plan {
-        if self.deployment.spec.as_ref().is_some_and(|spec| spec.selector == LabelSelector::default()) {
+        if self
+            .deployment
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.selector == LabelSelector::default())
+        {
             return self.refuse_to_select_all();
         }
         let Some(claims) = self.claims() else { return Plan::nothing() };
         let uid = self.deployment.metadata.uid.as_deref();
-        let mut actions: Vec<Action> = claims.released.iter().map(|set| release(uid, &**set)).collect();
+        let mut actions: Vec<Action> =
+            claims.released.iter().map(|set| release(uid, &**set)).collect();
         let mut owned = claims.owned;
         if self.may_adopt {
             actions.extend(claims.adoptable.iter().map(|set| adopt(&*self.deployment, &**set)));
@@ -153,7 +175,12 @@ impl Observed {
             return Plan::nothing();
         }
         status.observed_generation = deployment.metadata.generation;
-        let event = Action::event(&object_reference(&deployment), EventType::Warning, "SelectingAll", message);
+        let event = Action::event(
+            &object_reference(&deployment),
+            EventType::Warning,
+            "SelectingAll",
+            message,
+        );
         vec![event, Action::update_status(&deployment)].into()
     }
 

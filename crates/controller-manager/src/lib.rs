@@ -6,12 +6,26 @@
 
 mod claim;
 mod deployment;
+mod garbage_collector;
+mod namespace;
+mod namespaces;
+mod node_ipam;
+mod pod_gc;
 mod pods;
 mod replica_set;
+mod root_ca;
+mod service_account;
 #[cfg(test)]
 mod testing;
 
-use client::{CancellationToken, Client};
+use client::controller::run as run_controller;
+use client::{CancellationToken, Client, Controller, EventRecorder, Informers};
+use tokio::task::JoinSet;
+
+pub use node_ipam::CidrError;
+
+/// Prefix length of a node's range of pod addresses when none is given: 254 pods.
+const DEFAULT_NODE_CIDR_MASK_SIZE: u8 = 24;
 
 /// What the controllers need to know beyond what the API tells them.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +38,64 @@ pub struct Options {
     pub node_cidr_mask_size: Option<u8>,
 }
 
+struct Starter {
+    informers: Informers,
+    shutdown: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Starter {
+    /// Starts one controller, which reports events in its own name.
+    fn start<C: Controller>(&mut self, controller: C) {
+        let recorder =
+            EventRecorder::new(self.informers.client().clone(), event_source(C::NAME), None);
+        self.running.spawn(run_controller(
+            controller,
+            self.informers.clone(),
+            recorder,
+            self.shutdown.clone(),
+        ));
+    }
+}
+
+/// The component that events name, by which users and tests know these controllers.
+fn event_source(name: &'static str) -> &'static str {
+    match name {
+        "node-ipam-controller" => "cidrAllocator",
+        other => other,
+    }
+}
+
 /// Runs all controllers until `shutdown`.
-pub async fn run(_client: Client, _options: Options, shutdown: CancellationToken) {
-    shutdown.cancelled().await;
+///
+/// # Errors
+/// When the cluster CIDR cannot be used; nothing was started then.
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), CidrError> {
+    let prefix = options.node_cidr_mask_size.unwrap_or(DEFAULT_NODE_CIDR_MASK_SIZE);
+    let node_ipam =
+        options.cluster_cidr.map(|cidr| node_ipam::NodeIpam::new(&cidr, prefix)).transpose()?;
+    let informers = Informers::new(client, shutdown.clone());
+    let mut starter = Starter { informers, shutdown, running: JoinSet::new() };
+    starter.start(deployment::DeploymentController);
+    starter.start(replica_set::ReplicaSetController);
+    starter.start(garbage_collector::GarbageCollector::default());
+    starter.start(namespace::NamespaceController);
+    starter.start(service_account::ServiceAccountController);
+    starter.start(pod_gc::PodGc::default());
+    if let Some(bundle) = options.root_ca_pem {
+        starter.start(root_ca::RootCaPublisher { bundle });
+    }
+    if let Some(node_ipam) = node_ipam {
+        starter.start(node_ipam);
+    }
+    while let Some(ended) = starter.running.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a controller died");
+        }
+    }
+    Ok(())
 }

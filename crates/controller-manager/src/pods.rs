@@ -50,17 +50,24 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 
 /// Ready for at least `min_ready_seconds`.
 pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    is_ready(pod) && (min_ready_seconds == 0 || time_to_available(pod, min_ready_seconds, now).is_some_and(|left| left.is_zero()))
+    is_ready(pod)
+        && (min_ready_seconds == 0
+            || time_to_available(pod, min_ready_seconds, now).is_some_and(|left| left.is_zero()))
 }
 
 /// How long until a ready pod is available; none when that is not known or the pod is not ready.
 fn time_to_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
-    let available_at = ready_since(pod)?.checked_add(SignedDuration::from_secs(min_ready_seconds.into())).ok()?;
+    let available_at =
+        ready_since(pod)?.checked_add(SignedDuration::from_secs(min_ready_seconds.into())).ok()?;
     Some(Duration::try_from(available_at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
 /// When the next of `pods` becomes available.
-pub fn next_availability(pods: &[Arc<Pod>], min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
+pub fn next_availability(
+    pods: &[Arc<Pod>],
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Option<Duration> {
     let left = pods.iter().filter_map(|pod| time_to_available(pod, min_ready_seconds, now));
     left.filter(|left| !left.is_zero()).min()
 }
@@ -79,13 +86,17 @@ fn node_name(pod: &Pod) -> &str {
 
 fn deletion_cost(pod: &Pod) -> i32 {
     let annotations = pod.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(DELETION_COST)).and_then(|cost| cost.parse().ok()).unwrap_or(0)
+    annotations
+        .and_then(|all| all.get(DELETION_COST))
+        .and_then(|cost| cost.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The largest restart counts of the containers that restart on their own, and of the others.
 fn max_restarts(pod: &Pod) -> i32 {
     let status = pod.status.as_ref();
-    let containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let containers =
+        status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
     containers.map(|container| container.restart_count).max().unwrap_or(0)
 }
 
@@ -93,7 +104,10 @@ fn max_restarts(pod: &Pod) -> i32 {
 fn age_rank(time: Option<Timestamp>, now: Timestamp) -> i32 {
     let Some(time) = time else { return i32::MIN };
     let age = now.duration_since(time).as_nanos();
-    u128::try_from(age).ok().and_then(u128::checked_ilog2).map_or(-1, |rank| i32::try_from(rank).unwrap_or(i32::MAX))
+    u128::try_from(age)
+        .ok()
+        .and_then(u128::checked_ilog2)
+        .map_or(-1, |rank| i32::try_from(rank).unwrap_or(i32::MAX))
 }
 
 /// How many active pods of the related controllers each node runs.
@@ -109,7 +123,11 @@ pub fn pods_per_node(related: &[Arc<Pod>]) -> BTreeMap<String, usize> {
 /// node, ready for a short time, often restarted, young. Times count in powers of two, so that among pods of about the
 /// same age the uid decides, which is as good as chance. Unlike Kubernetes' comparison this is a total order: with equal
 /// ranks of readiness the restarts and the age are still looked at.
-pub fn sort_for_deletion(pods: &mut [Arc<Pod>], per_node: &BTreeMap<String, usize>, now: Timestamp) {
+pub fn sort_for_deletion(
+    pods: &mut [Arc<Pod>],
+    per_node: &BTreeMap<String, usize>,
+    now: Timestamp,
+) {
     let rank = |pod: &Pod| per_node.get(node_name(pod)).copied().unwrap_or(0);
     pods.sort_by(|a, b| deletion_order(a, b, rank(a), rank(b), now));
 }
@@ -151,7 +169,9 @@ mod tests {
         let per_node = BTreeMap::from([("full".to_owned(), 3), ("n".to_owned(), 1)]);
         let mut pods: Vec<Arc<Pod>> = expected.iter().rev().cloned().collect();
         sort_for_deletion(&mut pods, &per_node, now);
-        let names = |pods: &[Arc<Pod>]| pods.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect::<Vec<_>>();
+        let names = |pods: &[Arc<Pod>]| {
+            pods.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(names(&pods), names(&expected));
     }
 
@@ -160,7 +180,11 @@ mod tests {
         let ready = pod("a").ready_at(100).build();
         let table = [(0, 100, true), (10, 109, false), (10, 110, true), (10, 111, true)];
         for (min_ready, now, available) in table {
-            assert_eq!(is_available(&ready, min_ready, at(now)), available, "{min_ready} s at {now}");
+            assert_eq!(
+                is_available(&ready, min_ready, at(now)),
+                available,
+                "{min_ready} s at {now}"
+            );
         }
         let pods = [ready, pod("b").ready_at(105).build(), pod("c").build()];
         assert_eq!(next_availability(&pods, 10, at(107)), Some(Duration::from_secs(3)));

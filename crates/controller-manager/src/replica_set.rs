@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::labels::Selector;
-use apimachinery::meta::{controller_of, name_is_dns_subdomain, NameUse};
+use apimachinery::meta::{NameUse, controller_of, name_is_dns_subdomain};
 use client::controller::{Delete, Failure, Report};
-use client::{object_reference, request, Action, Caches, Client, Controller, Kind, ObjectKey, Plan, Watches};
+use client::{
+    Action, Caches, Client, Controller, Kind, ObjectKey, Plan, Watches, object_reference, request,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use crate::claim::{adopt, claim, release, Claims};
+use crate::claim::{Claims, adopt, claim, release};
 use crate::pods;
 
 /// Creations or deletions of pods in one run of a key, so that one huge ReplicaSet does not keep a worker for long.
@@ -46,10 +48,16 @@ impl Controller for ReplicaSetController {
     type Observed = Observed;
 
     fn watches(&self) -> Watches<ObjectKey> {
-        Watches::new().own::<ReplicaSet>().owned::<Pod, ReplicaSet>().map::<Pod>(|caches, change| {
-            let orphans = change.new.iter().chain(&change.old).filter(|pod| controller_of(&pod.metadata).is_none());
-            orphans.flat_map(|pod| matching_replica_sets(caches, pod)).collect()
-        })
+        Watches::new().own::<ReplicaSet>().owned::<Pod, ReplicaSet>().map::<Pod>(
+            |caches, change| {
+                let orphans = change
+                    .new
+                    .iter()
+                    .chain(&change.old)
+                    .filter(|pod| controller_of(&pod.metadata).is_none());
+                orphans.flat_map(|pod| matching_replica_sets(caches, pod)).collect()
+            },
+        )
     }
 
     fn observe(&self, caches: &Caches, key: &ObjectKey) -> Option<Observed> {
@@ -60,8 +68,14 @@ impl Controller for ReplicaSetController {
         Some(Observed { replica_set, candidates, related, may_adopt: false })
     }
 
-    async fn complete(&self, mut observed: Observed, client: &Client) -> Result<Observed, client::Error> {
-        let adoption = observed.claims().is_some_and(|claims| claims.adoptable.iter().any(|pod| pods::is_active(pod)));
+    async fn complete(
+        &self,
+        mut observed: Observed,
+        client: &Client,
+    ) -> Result<Observed, client::Error> {
+        let adoption = observed
+            .claims()
+            .is_some_and(|claims| claims.adoptable.iter().any(|pod| pods::is_active(pod)));
         observed.may_adopt = adoption && is_alive(client, &*observed.replica_set).await?;
         Ok(observed)
     }
@@ -75,7 +89,9 @@ impl Controller for ReplicaSetController {
 pub async fn is_alive<K: Kind>(client: &Client, object: &K) -> Result<bool, client::Error> {
     let meta = object.metadata();
     let live = request::get_metadata(client, &K::resource_type(), &ObjectKey::of(meta)).await?;
-    Ok(live.is_some_and(|live| live.metadata.uid == meta.uid && live.metadata.deletion_timestamp.is_none()))
+    Ok(live.is_some_and(|live| {
+        live.metadata.uid == meta.uid && live.metadata.deletion_timestamp.is_none()
+    }))
 }
 
 fn selector_of(replica_set: &ReplicaSet) -> Option<Selector> {
@@ -86,7 +102,9 @@ fn selector_of(replica_set: &ReplicaSet) -> Option<Selector> {
 fn matching_replica_sets(caches: &Caches, pod: &Pod) -> Vec<ObjectKey> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let all = caches.of::<ReplicaSet>().in_namespace(namespace);
-    let matching = all.iter().filter(|set| selector_of(set).is_some_and(|selector| selector.matches_meta(&pod.metadata)));
+    let matching = all.iter().filter(|set| {
+        selector_of(set).is_some_and(|selector| selector.matches_meta(&pod.metadata))
+    });
     matching.map(|set| ObjectKey::of(&set.metadata)).collect()
 }
 
@@ -102,7 +120,11 @@ fn related_pods(caches: &Caches, replica_set: &Arc<ReplicaSet>) -> Vec<Arc<Pod>>
 
 impl Observed {
     fn claims(&self) -> Option<Claims<Pod>> {
-        Some(claim(&self.replica_set.metadata, &selector_of(&self.replica_set)?, self.candidates.iter().cloned()))
+        Some(claim(
+            &self.replica_set.metadata,
+            &selector_of(&self.replica_set)?,
+            self.candidates.iter().cloned(),
+        ))
     }
 
     fn desired(&self) -> usize {
@@ -117,7 +139,8 @@ impl Observed {
     fn reconcile(&self, now: Timestamp) -> Plan {
         let Some(claims) = self.claims() else { return Plan::nothing() };
         let mut plan = Plan::from(self.claiming(&claims));
-        let mut active: Vec<Arc<Pod>> = claims.owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        let mut active: Vec<Arc<Pod>> =
+            claims.owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
         if self.may_adopt {
             active.extend(claims.adoptable.iter().filter(|pod| pods::is_active(pod)).cloned());
         }
@@ -134,10 +157,15 @@ impl Observed {
 
     fn claiming(&self, claims: &Claims<Pod>) -> Vec<Action> {
         let uid = self.replica_set.metadata.uid.as_deref();
-        let active = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect::<Vec<_>>();
-        let mut actions: Vec<Action> = active(&claims.released).iter().map(|pod| release(uid, &**pod)).collect();
+        let active = |pods: &[Arc<Pod>]| {
+            pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect::<Vec<_>>()
+        };
+        let mut actions: Vec<Action> =
+            active(&claims.released).iter().map(|pod| release(uid, &**pod)).collect();
         if self.may_adopt {
-            actions.extend(active(&claims.adoptable).iter().map(|pod| adopt(&*self.replica_set, &**pod)));
+            actions.extend(
+                active(&claims.adoptable).iter().map(|pod| adopt(&*self.replica_set, &**pod)),
+            );
         }
         actions
     }
@@ -169,7 +197,13 @@ impl Observed {
             ..ObjectMeta::default()
         };
         let pod = Pod { metadata, spec: template.spec, status: None };
-        Action::create_reported(&pod, self.report(("SuccessfulCreate", "Created pod: "), ("FailedCreate", "Error creating: ")))
+        Action::create_reported(
+            &pod,
+            self.report(
+                ("SuccessfulCreate", "Created pod: "),
+                ("FailedCreate", "Error creating: "),
+            ),
+        )
     }
 
     fn delete_pod(&self, pod: &Pod) -> Action {
@@ -180,25 +214,38 @@ impl Observed {
             resource_version: None,
             propagation: None,
             grace_period_seconds: None,
-            report: Some(self.report(("SuccessfulDelete", "Deleted pod: "), ("FailedDelete", "Error deleting: "))),
+            report: Some(self.report(
+                ("SuccessfulDelete", "Deleted pod: "),
+                ("FailedDelete", "Error deleting: "),
+            )),
         })
     }
 
-    fn report(&self, success: (&'static str, &'static str), failure: (&'static str, &'static str)) -> Report {
+    fn report(
+        &self,
+        success: (&'static str, &'static str),
+        failure: (&'static str, &'static str),
+    ) -> Report {
         Report { regarding: object_reference(&*self.replica_set), success, failure }
     }
 
     fn status(&self, active: &[Arc<Pod>], terminating: usize, now: Timestamp) -> ReplicaSetStatus {
         let template = self.replica_set.spec.as_ref().and_then(|spec| spec.template.as_ref());
         let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
-        let fully_labeled = labels.map_or_else(|| Selector::from_set(&Default::default()), Selector::from_set);
-        let count_where = |accept: &dyn Fn(&Pod) -> bool| count(active.iter().filter(|pod| accept(pod)).count());
+        let fully_labeled =
+            labels.map_or_else(|| Selector::from_set(&Default::default()), Selector::from_set);
+        let count_where =
+            |accept: &dyn Fn(&Pod) -> bool| count(active.iter().filter(|pod| accept(pod)).count());
         let current = self.replica_set.status.clone().unwrap_or_default();
         ReplicaSetStatus {
             replicas: count(active.len()),
-            fully_labeled_replicas: nonzero(count_where(&|pod| fully_labeled.matches_meta(&pod.metadata))),
+            fully_labeled_replicas: nonzero(count_where(&|pod| {
+                fully_labeled.matches_meta(&pod.metadata)
+            })),
             ready_replicas: nonzero(count_where(&pods::is_ready)),
-            available_replicas: nonzero(count_where(&|pod| pods::is_available(pod, self.min_ready_seconds(), now))),
+            available_replicas: nonzero(count_where(&|pod| {
+                pods::is_available(pod, self.min_ready_seconds(), now)
+            })),
             terminating_replicas: Some(count(terminating)),
             observed_generation: self.replica_set.metadata.generation,
             conditions: current.conditions,
@@ -206,21 +253,41 @@ impl Observed {
     }
 
     /// The status that tells of a failed creation or deletion.
-    fn failure_status(&self, status: ReplicaSetStatus, active: usize, now: Timestamp) -> client::controller::OnFailure {
+    fn failure_status(
+        &self,
+        status: ReplicaSetStatus,
+        active: usize,
+        now: Timestamp,
+    ) -> client::controller::OnFailure {
         let reason = if active < self.desired() { "FailedCreate" } else { "FailedDelete" };
-        let observed = Self { replica_set: self.replica_set.clone(), candidates: Vec::new(), related: Vec::new(), may_adopt: false };
-        Box::new(move |failure: &Failure| observed.update_status(with_failure(status, reason, &failure.message, now)))
+        let observed = Self {
+            replica_set: self.replica_set.clone(),
+            candidates: Vec::new(),
+            related: Vec::new(),
+            may_adopt: false,
+        };
+        Box::new(move |failure: &Failure| {
+            observed.update_status(with_failure(status, reason, &failure.message, now))
+        })
     }
 
     fn update_status(&self, status: ReplicaSetStatus) -> Vec<Action> {
         if self.replica_set.status.as_ref() == Some(&status) {
             return Vec::new();
         }
-        vec![Action::update_status(&ReplicaSet { status: Some(status), ..(*self.replica_set).clone() })]
+        vec![Action::update_status(&ReplicaSet {
+            status: Some(status),
+            ..(*self.replica_set).clone()
+        })]
     }
 
     /// With minReadySeconds, availability comes with time and not with an event.
-    fn next_check(&self, active: &[Arc<Pod>], status: &ReplicaSetStatus, now: Timestamp) -> Option<Duration> {
+    fn next_check(
+        &self,
+        active: &[Arc<Pod>],
+        status: &ReplicaSetStatus,
+        now: Timestamp,
+    ) -> Option<Duration> {
         let min_ready = self.min_ready_seconds();
         if min_ready == 0 || status.ready_replicas == status.available_replicas {
             return None;
@@ -233,7 +300,11 @@ impl Observed {
 /// Prefix of the names of the pods: the ReplicaSet's name and a dash, if that leaves a valid name.
 fn pod_name_prefix(name: &str) -> String {
     let prefix = format!("{name}-");
-    if name_is_dns_subdomain(&prefix, NameUse::Prefix).is_empty() { prefix } else { name.to_owned() }
+    if name_is_dns_subdomain(&prefix, NameUse::Prefix).is_empty() {
+        prefix
+    } else {
+        name.to_owned()
+    }
 }
 
 fn count(number: usize) -> i32 {
@@ -254,7 +325,12 @@ fn without_failure(mut status: ReplicaSetStatus) -> ReplicaSetStatus {
 }
 
 /// Adds the condition unless it is there: its first message stays until the failure is over.
-fn with_failure(mut status: ReplicaSetStatus, reason: &str, message: &str, now: Timestamp) -> ReplicaSetStatus {
+fn with_failure(
+    mut status: ReplicaSetStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> ReplicaSetStatus {
     let conditions = status.conditions.get_or_insert_default();
     if conditions.iter().all(|condition| condition.type_ != REPLICA_FAILURE) {
         conditions.push(ReplicaSetCondition {

@@ -52,7 +52,8 @@ pub struct PodBuilder(Pod);
 /// A pod with label `app=web`, pending, without a node.
 pub fn pod(name: &str) -> PodBuilder {
     let metadata = ObjectMeta { labels: label("app", "web"), ..meta(name) };
-    PodBuilder(Pod { metadata, spec: Some(PodSpec::default()), status: Some(PodStatus::default()) }).phase("Pending")
+    PodBuilder(Pod { metadata, spec: Some(PodSpec::default()), status: Some(PodStatus::default()) })
+        .phase("Pending")
 }
 
 impl PodBuilder {
@@ -97,7 +98,8 @@ impl PodBuilder {
     }
 
     pub fn restarts(mut self, count: i32) -> Self {
-        self.status().container_statuses = Some(vec![ContainerStatus { restart_count: count, ..ContainerStatus::default() }]);
+        self.status().container_statuses =
+            Some(vec![ContainerStatus { restart_count: count, ..ContainerStatus::default() }]);
         self
     }
 
@@ -123,13 +125,19 @@ pub fn describe(actions: &[Action]) -> Vec<String> {
 
 fn describe_one(action: &Action) -> String {
     match action {
-        Action::Create(create) => format!("create {} {}", create.manifest.resource, create.manifest.key),
+        Action::Create(create) => {
+            format!("create {} {}", create.manifest.resource, create.manifest.key)
+        }
         Action::Update(manifest) => format!("update {} {}", manifest.resource, manifest.key),
         Action::UpdateStatus(manifest) => format!("status {} {}", manifest.resource, manifest.key),
-        Action::UpdateSubresource(name, manifest) => format!("{name} {} {}", manifest.resource, manifest.key),
+        Action::UpdateSubresource(name, manifest) => {
+            format!("{name} {} {}", manifest.resource, manifest.key)
+        }
         Action::Patch(patch) => format!("patch {} {} {:?}", patch.resource, patch.key, patch.body),
         Action::Delete(delete) => format!("delete {} {}", delete.resource, delete.key),
-        Action::DeleteCollection { resource, namespace } => format!("deletecollection {resource} {namespace}"),
+        Action::DeleteCollection { resource, namespace } => {
+            format!("deletecollection {resource} {namespace}")
+        }
         Action::Event { reason, message, .. } => format!("event {reason}: {message}"),
     }
 }

@@ -6,14 +6,14 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use apimachinery::meta::controller_of;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use apimachinery::meta::controller_of;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::execute::{Expected, Written};
 use crate::informer::{Cache, Change, Informers};
-use crate::resource::{HasMeta, Kind, ObjectKey, ResourceType, controller_of};
+use crate::resource::{HasMeta, Kind, ObjectKey, ResourceType};
 use crate::work_queue::{QueueKey, WorkQueue};
 
 /// One kind's cache with its type forgotten.

@@ -78,7 +78,10 @@ fn unlink(index: &mut BTreeMap<String, BTreeSet<ObjectKey>>, value: &str, key: &
 impl<T: HasMeta> Contents<T> {
     fn insert(&mut self, key: ObjectKey, object: Arc<T>) -> Option<Arc<T>> {
         let old = self.remove(&key);
-        self.by_controller.entry(controller_index(object.object_meta())).or_default().insert(key.clone());
+        self.by_controller
+            .entry(controller_index(object.object_meta()))
+            .or_default()
+            .insert(key.clone());
         for index in self.indexes.values_mut() {
             if let Some(value) = (index.value_of)(&object) {
                 index.keys.entry(value).or_default().insert(key.clone());
@@ -200,7 +203,8 @@ impl<T: HasMeta> Cache<T> {
         let first = ObjectKey::namespaced(namespace, prefix);
         let contents = self.read();
         let found = contents.objects.range(first..).map(|(key, _)| key);
-        let found = found.take_while(|key| key.namespace == namespace && key.name.starts_with(prefix));
+        let found =
+            found.take_while(|key| key.namespace == namespace && key.name.starts_with(prefix));
         found.map(|key| key.name.clone()).collect()
     }
 

@@ -32,7 +32,8 @@ pub fn is_recreate(deployment: &Deployment) -> bool {
 
 fn scaled(value: Option<&IntOrString>, total: i32, rounding: Rounding) -> i32 {
     // Validation refuses what cannot be scaled.
-    let value = value.and_then(|value| scaled_value(value, total.into(), rounding).ok()).unwrap_or(0);
+    let value =
+        value.and_then(|value| scaled_value(value, total.into(), rounding).ok()).unwrap_or(0);
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
@@ -42,7 +43,8 @@ fn fence_posts(deployment: &Deployment) -> (i32, i32) {
     let rolling = spec(deployment).and_then(|spec| spec.strategy.as_ref()?.rolling_update.as_ref());
     let total = desired(deployment);
     let surge = scaled(rolling.and_then(|rolling| rolling.max_surge.as_ref()), total, Rounding::Up);
-    let unavailable = scaled(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), total, Rounding::Down);
+    let unavailable =
+        scaled(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), total, Rounding::Down);
     if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
 }
 
@@ -53,7 +55,11 @@ pub fn max_surge(deployment: &Deployment) -> i32 {
 
 /// How many of the desired pods may be unavailable.
 pub fn max_unavailable(deployment: &Deployment) -> i32 {
-    if is_recreate(deployment) || desired(deployment) == 0 { 0 } else { fence_posts(deployment).1.min(desired(deployment)) }
+    if is_recreate(deployment) || desired(deployment) == 0 {
+        0
+    } else {
+        fence_posts(deployment).1.min(desired(deployment))
+    }
 }
 
 /// The seconds without progress after which a rollout counts as stuck; none when progress is not judged.
@@ -63,7 +69,10 @@ pub fn progress_deadline_seconds(deployment: &Deployment) -> Option<i32> {
 
 /// How many old ReplicaSets are kept; none when all are.
 pub fn revision_history_limit(deployment: &Deployment) -> Option<usize> {
-    spec(deployment)?.revision_history_limit.filter(|limit| *limit != i32::MAX).map(|limit| usize::try_from(limit).unwrap_or(0))
+    spec(deployment)?
+        .revision_history_limit
+        .filter(|limit| *limit != i32::MAX)
+        .map(|limit| usize::try_from(limit).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -85,7 +94,11 @@ mod tests {
         ];
         for (replicas, surge, unavailable, expected) in table {
             let deployment = deployment(replicas, surge, unavailable);
-            assert_eq!((max_surge(&deployment), max_unavailable(&deployment)), expected, "{replicas} {surge} {unavailable}");
+            assert_eq!(
+                (max_surge(&deployment), max_unavailable(&deployment)),
+                expected,
+                "{replicas} {surge} {unavailable}"
+            );
         }
     }
 }

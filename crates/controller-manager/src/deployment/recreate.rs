@@ -21,7 +21,9 @@ impl Rollout<'_> {
         if !self.ensure_new_replica_set() {
             return;
         }
-        if let Some(new) = self.new.as_mut().filter(|new| replicas(&new.set) != desired(self.observed)) {
+        if let Some(new) =
+            self.new.as_mut().filter(|new| replicas(&new.set) != desired(self.observed))
+        {
             Self::scale(&self.deployment, new, desired(self.observed));
         }
         if status::is_complete(self.observed, self.observed.status.as_ref()) {

@@ -32,7 +32,9 @@ fn annotation<'a>(annotations: Option<&'a BTreeMap<String, String>>, key: &str) 
 
 /// The revision of a ReplicaSet; 0 when it has none that can be read.
 pub fn revision(set: &ReplicaSet) -> i64 {
-    annotation(set.metadata.annotations.as_ref(), REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
+    annotation(set.metadata.annotations.as_ref(), REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The highest revision.
@@ -55,8 +57,14 @@ pub fn set_replicas_annotations(set: &mut ReplicaSet, desired: i32, max: i32) {
 /// Copies the Deployment's annotations to its newest ReplicaSet and gives that at least the revision `next`.
 pub fn sync_new_annotations(deployment: &Deployment, set: &mut ReplicaSet, next: i64) {
     let before = annotation(set.metadata.annotations.as_ref(), REVISION).map(str::to_owned);
-    let copied = deployment.metadata.annotations.iter().flatten().filter(|(key, _)| !NOT_COPIED.contains(&key.as_str()));
-    let copied: BTreeMap<String, String> = copied.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let copied = deployment
+        .metadata
+        .annotations
+        .iter()
+        .flatten()
+        .filter(|(key, _)| !NOT_COPIED.contains(&key.as_str()));
+    let copied: BTreeMap<String, String> =
+        copied.map(|(key, value)| (key.clone(), value.clone())).collect();
     if !copied.is_empty() {
         set.metadata.annotations.get_or_insert_default().extend(copied);
     }
@@ -86,7 +94,8 @@ fn extend_history(history: &str, revision: &str) -> String {
 
 /// Gives the Deployment the revision of its newest ReplicaSet.
 pub fn copy_revision(set: &ReplicaSet, deployment: &mut Deployment) {
-    let revision = annotation(set.metadata.annotations.as_ref(), REVISION).unwrap_or_default().to_owned();
+    let revision =
+        annotation(set.metadata.annotations.as_ref(), REVISION).unwrap_or_default().to_owned();
     deployment.metadata.annotations.get_or_insert_default().insert(REVISION.to_owned(), revision);
 }
 
@@ -97,7 +106,9 @@ mod tests {
     #[test]
     fn dep_04_revision_grows_and_history_remembers() {
         let mut set = ReplicaSet::default();
-        let get = |set: &ReplicaSet, key| annotation(set.metadata.annotations.as_ref(), key).map(str::to_owned);
+        let get = |set: &ReplicaSet, key| {
+            annotation(set.metadata.annotations.as_ref(), key).map(str::to_owned)
+        };
         sync_new_annotations(&Deployment::default(), &mut set, 1);
         assert_eq!((revision(&set), get(&set, REVISION_HISTORY)), (1, None));
         sync_new_annotations(&Deployment::default(), &mut set, 3);
@@ -111,11 +122,18 @@ mod tests {
     #[test]
     fn annotations_are_copied_but_for_the_bookkeeping() {
         let mut deployment = Deployment::default();
-        let all = NOT_COPIED.iter().chain(&["team"]).map(|key| ((*key).to_owned(), "9".to_owned())).collect();
+        let all = NOT_COPIED
+            .iter()
+            .chain(&["team"])
+            .map(|key| ((*key).to_owned(), "9".to_owned()))
+            .collect();
         deployment.metadata.annotations = Some(all);
         let mut set = ReplicaSet::default();
         sync_new_annotations(&deployment, &mut set, 1);
-        assert_eq!(set.metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(), [REVISION, "team"]);
+        assert_eq!(
+            set.metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(),
+            [REVISION, "team"]
+        );
     }
 
     #[test]

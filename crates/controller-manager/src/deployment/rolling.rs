@@ -32,7 +32,9 @@ impl Rollout<'_> {
     }
 
     fn scale_new(&mut self) -> bool {
-        let Some(current) = self.new.as_ref().filter(|new| new.observed.is_some()).map(|new| replicas(&new.set)) else {
+        let Some(current) =
+            self.new.as_ref().filter(|new| new.observed.is_some()).map(|new| replicas(&new.set))
+        else {
             // Just made, with the size it may have.
             return self.new.as_ref().is_some_and(|new| new.is_active());
         };
@@ -41,7 +43,8 @@ impl Rollout<'_> {
             return false;
         }
         let size = if current > wanted { wanted } else { self.new_replicas(current) };
-        size != current && self.new.as_mut().is_some_and(|new| Self::scale(&self.deployment, new, size))
+        size != current
+            && self.new.as_mut().is_some_and(|new| Self::scale(&self.deployment, new, size))
     }
 
     /// Shrinks old ReplicaSets as far as the available pods allow.
@@ -75,7 +78,8 @@ impl Rollout<'_> {
 
     /// Takes away as many available old pods as there are beyond `min_available`, oldest ReplicaSet first.
     fn remove_available(&mut self, min_available: i32) -> bool {
-        let surplus = self.all().map(|tracked| available(&tracked.set)).sum::<i32>() - min_available;
+        let surplus =
+            self.all().map(|tracked| available(&tracked.set)).sum::<i32>() - min_available;
         let mut left = surplus.max(0);
         let before = left;
         for old in self.old.iter_mut().filter(|old| old.is_active()) {

@@ -65,7 +65,12 @@ fn age_key(set: &ReplicaSet) -> (Option<Timestamp>, Option<String>) {
 
 impl<'a> Rollout<'a> {
     /// The state before the first step: ReplicaSets sorted into the newest and the others.
-    pub fn new(observed: &'a Deployment, mut owned: Vec<Arc<ReplicaSet>>, taken_names: &'a [String], now: Timestamp) -> Self {
+    pub fn new(
+        observed: &'a Deployment,
+        mut owned: Vec<Arc<ReplicaSet>>,
+        taken_names: &'a [String],
+        now: Timestamp,
+    ) -> Self {
         owned.sort_by_key(|set| age_key(set));
         let current = observed.spec.as_ref().map(|spec| &spec.template);
         let is_new = |set: &Arc<ReplicaSet>| {
@@ -73,11 +78,25 @@ impl<'a> Rollout<'a> {
             theirs.zip(current).is_some_and(|(theirs, ours)| template::equal(theirs, ours))
         };
         let position = owned.iter().position(is_new);
-        let tracked = |set: Arc<ReplicaSet>| Tracked { set: (*set).clone(), observed: Some(set), scaled: Vec::new() };
+        let tracked = |set: Arc<ReplicaSet>| Tracked {
+            set: (*set).clone(),
+            observed: Some(set),
+            scaled: Vec::new(),
+        };
         let new = position.map(|index| tracked(owned.remove(index)));
         let old = owned.into_iter().map(tracked).collect();
         let deployment = observed.clone();
-        Self { observed, deployment, new, old, now, taken_names, deleted: Vec::new(), collided: false, requeue_after: None }
+        Self {
+            observed,
+            deployment,
+            new,
+            old,
+            now,
+            taken_names,
+            deleted: Vec::new(),
+            collided: false,
+            requeue_after: None,
+        }
     }
 
     /// The newest and all others.
@@ -98,7 +117,11 @@ impl<'a> Rollout<'a> {
     /// Changes the size of a ReplicaSet, and notes in it the size of the Deployment that it belongs to.
     pub fn scale(deployment: &Deployment, tracked: &mut Tracked, size: i32) -> bool {
         let before = replicas(&tracked.set);
-        revision::set_replicas_annotations(&mut tracked.set, desired(deployment), desired(deployment) + max_surge(deployment));
+        revision::set_replicas_annotations(
+            &mut tracked.set,
+            desired(deployment),
+            desired(deployment) + max_surge(deployment),
+        );
         if before == size {
             return false;
         }
@@ -121,7 +144,13 @@ impl<'a> Rollout<'a> {
         let judged = progress_deadline_seconds(self.observed).is_some();
         if judged && status::condition(&self.deployment, status::PROGRESSING).is_none() {
             let message = format!("Found new replica set \"{}\"", new.name());
-            status::set_progressing(&mut self.deployment, "True", "FoundNewReplicaSet", message, self.now);
+            status::set_progressing(
+                &mut self.deployment,
+                "True",
+                "FoundNewReplicaSet",
+                message,
+                self.now,
+            );
         }
     }
 
@@ -157,7 +186,13 @@ impl<'a> Rollout<'a> {
         }
         if progress_deadline_seconds(self.observed).is_some() {
             let message = format!("Created new replica set \"{name}\"");
-            status::set_progressing(&mut self.deployment, "True", "NewReplicaSetCreated", message, self.now);
+            status::set_progressing(
+                &mut self.deployment,
+                "True",
+                "NewReplicaSetCreated",
+                message,
+                self.now,
+            );
         }
     }
 
@@ -168,15 +203,26 @@ impl<'a> Rollout<'a> {
         let (mut pod_template, mut selector) = (spec.template, spec.selector);
         let labels = pod_template.metadata.get_or_insert_default().labels.get_or_insert_default();
         labels.insert(template::POD_TEMPLATE_HASH.to_owned(), hash.clone());
-        selector.match_labels.get_or_insert_default().insert(template::POD_TEMPLATE_HASH.to_owned(), hash.clone());
+        selector
+            .match_labels
+            .get_or_insert_default()
+            .insert(template::POD_TEMPLATE_HASH.to_owned(), hash.clone());
         let metadata = ObjectMeta {
-            name: Some(template::replica_set_name(self.observed.metadata.name.as_deref().unwrap_or_default(), &hash)),
+            name: Some(template::replica_set_name(
+                self.observed.metadata.name.as_deref().unwrap_or_default(),
+                &hash,
+            )),
             namespace: self.observed.metadata.namespace.clone(),
             labels: Some(labels.clone()),
             owner_references: Some(vec![self.observed.controller_reference()]),
             ..ObjectMeta::default()
         };
-        let spec = ReplicaSetSpec { min_ready_seconds: spec.min_ready_seconds, replicas: None, selector, template: Some(pod_template) };
+        let spec = ReplicaSetSpec {
+            min_ready_seconds: spec.min_ready_seconds,
+            replicas: None,
+            selector,
+            template: Some(pod_template),
+        };
         let mut set = ReplicaSet { metadata, spec: Some(spec), status: None };
         let next = revision::max_revision(self.old.iter().map(|old| &old.set)) + 1;
         revision::sync_new_annotations(&self.deployment, &mut set, next);
@@ -188,7 +234,8 @@ impl<'a> Rollout<'a> {
     /// Deletes the oldest ReplicaSets without pods beyond the number that is to be kept.
     pub fn clean_up(&mut self) {
         let Some(limit) = super::limits::revision_history_limit(self.observed) else { return };
-        let mut old: Vec<&Tracked> = self.old.iter().filter(|old| old.set.metadata.deletion_timestamp.is_none()).collect();
+        let mut old: Vec<&Tracked> =
+            self.old.iter().filter(|old| old.set.metadata.deletion_timestamp.is_none()).collect();
         let surplus = old.len().saturating_sub(limit);
         old.sort_by_key(|old| (revision::revision(&old.set), age_key(&old.set)));
         let unused = old.into_iter().take(surplus).filter(|old| is_unused(&old.set));
@@ -211,10 +258,14 @@ impl<'a> Rollout<'a> {
         for tracked in self.new.iter().chain(&self.old) {
             match &tracked.observed {
                 None => plan.actions.push(Action::create(&tracked.set)),
-                Some(observed) if **observed != tracked.set => plan.actions.push(Action::update(&tracked.set)),
+                Some(observed) if **observed != tracked.set => {
+                    plan.actions.push(Action::update(&tracked.set))
+                }
                 Some(_) => {}
             }
-            let events = tracked.scaled.iter().map(|message| Action::event(&regarding, EventType::Normal, "ScalingReplicaSet", message));
+            let events = tracked.scaled.iter().map(|message| {
+                Action::event(&regarding, EventType::Normal, "ScalingReplicaSet", message)
+            });
             plan.actions.extend(events);
         }
         plan.actions.extend(self.deleted.iter().map(Action::delete));
@@ -235,12 +286,24 @@ impl<'a> Rollout<'a> {
             if failure.already_exists {
                 return Vec::new();
             }
-            let message = format!("Failed to create new replica set \"{name}\": {}", failure.message);
-            let event = Action::event(&object_reference(&deployment), EventType::Warning, "ReplicaSetCreateError", message.clone());
+            let message =
+                format!("Failed to create new replica set \"{name}\": {}", failure.message);
+            let event = Action::event(
+                &object_reference(&deployment),
+                EventType::Warning,
+                "ReplicaSetCreateError",
+                message.clone(),
+            );
             if progress_deadline_seconds(&deployment).is_none() {
                 return vec![event];
             }
-            status::set_progressing(&mut deployment, "False", "ReplicaSetCreateError", message, now);
+            status::set_progressing(
+                &mut deployment,
+                "False",
+                "ReplicaSetCreateError",
+                message,
+                now,
+            );
             vec![event, Action::update_status(&deployment)]
         })
     }
@@ -249,5 +312,7 @@ impl<'a> Rollout<'a> {
 /// Neither has nor will have pods, by its own and its controller's account.
 fn is_unused(set: &ReplicaSet) -> bool {
     let status = set.status.clone().unwrap_or_default();
-    status.replicas == 0 && replicas(set) == 0 && set.metadata.generation <= status.observed_generation
+    status.replicas == 0
+        && replicas(set) == 0
+        && set.metadata.generation <= status.observed_generation
 }

@@ -14,7 +14,9 @@ impl Rollout<'_> {
     /// Whether the Deployment's size changed since its ReplicaSets were last scaled.
     pub fn is_scaling_event(&self) -> bool {
         let wanted = desired(self.observed);
-        self.all().filter(|tracked| tracked.is_active()).any(|tracked| size_annotation(&tracked.set, DESIRED_REPLICAS).is_some_and(|size| size != wanted))
+        self.all().filter(|tracked| tracked.is_active()).any(|tracked| {
+            size_annotation(&tracked.set, DESIRED_REPLICAS).is_some_and(|size| size != wanted)
+        })
     }
 
     /// Scales, cleans up when paused, and writes the status.
@@ -39,13 +41,23 @@ impl Rollout<'_> {
                 Self::scale(deployment, old, 0);
             }
         } else if !is_recreate(deployment) {
-            scale_proportionally(deployment, self.old.iter_mut().chain(&mut self.new).filter(|tracked| tracked.is_active()).collect());
+            scale_proportionally(
+                deployment,
+                self.old
+                    .iter_mut()
+                    .chain(&mut self.new)
+                    .filter(|tracked| tracked.is_active())
+                    .collect(),
+            );
         }
     }
 }
 
 /// The one ReplicaSet to scale when at most one is active: that one, else the newest.
-fn only_active_or_latest<'t>(new: &'t mut Option<Tracked>, old: &'t mut [Tracked]) -> Option<&'t mut Tracked> {
+fn only_active_or_latest<'t>(
+    new: &'t mut Option<Tracked>,
+    old: &'t mut [Tracked],
+) -> Option<&'t mut Tracked> {
     let active = new.iter().chain(old.iter()).filter(|tracked| tracked.is_active()).count();
     match active {
         0 => new.as_mut().or(old.last_mut()),
@@ -58,7 +70,9 @@ fn only_active_or_latest<'t>(new: &'t mut Option<Tracked>, old: &'t mut [Tracked
 fn is_saturated(deployment: &Deployment, new: Option<&Tracked>) -> bool {
     let wanted = desired(deployment);
     new.is_some_and(|new| {
-        replicas(&new.set) == wanted && size_annotation(&new.set, DESIRED_REPLICAS) == Some(wanted) && available(&new.set) == wanted
+        replicas(&new.set) == wanted
+            && size_annotation(&new.set, DESIRED_REPLICAS) == Some(wanted)
+            && available(&new.set) == wanted
     })
 }
 

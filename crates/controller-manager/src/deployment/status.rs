@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet, ReplicaSetStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::limits::{desired, max_unavailable, progress_deadline_seconds};
@@ -36,7 +38,13 @@ fn reason(condition: &DeploymentCondition) -> &str {
     condition.reason.as_deref().unwrap_or_default()
 }
 
-fn new_condition(type_: &str, status: &str, reason: &str, message: String, now: Timestamp) -> DeploymentCondition {
+fn new_condition(
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) -> DeploymentCondition {
     DeploymentCondition {
         type_: type_.to_owned(),
         status: status.to_owned(),
@@ -69,8 +77,17 @@ fn remove(status: &mut DeploymentStatus, type_: &str) {
 }
 
 /// Sets the condition Progressing.
-pub fn set_progressing(deployment: &mut Deployment, status: &str, reason: &str, message: String, now: Timestamp) {
-    set(deployment.status.get_or_insert_default(), new_condition(PROGRESSING, status, reason, message, now));
+pub fn set_progressing(
+    deployment: &mut Deployment,
+    status: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) {
+    set(
+        deployment.status.get_or_insert_default(),
+        new_condition(PROGRESSING, status, reason, message, now),
+    );
 }
 
 /// All desired pods are of the newest template and available, no other pods are left, and that is about this generation.
@@ -87,7 +104,8 @@ pub fn is_complete(deployment: &Deployment, status: Option<&DeploymentStatus>) -
 /// Newer pods, fewer old ones, more ready or available ones than before.
 fn is_progressing(before: &DeploymentStatus, after: &DeploymentStatus) -> bool {
     let count = |value: Option<i32>| value.unwrap_or(0);
-    let old_pods = |status: &DeploymentStatus| count(status.replicas) - count(status.updated_replicas);
+    let old_pods =
+        |status: &DeploymentStatus| count(status.replicas) - count(status.updated_replicas);
     count(after.updated_replicas) > count(before.updated_replicas)
         || old_pods(after) < old_pods(before)
         || count(after.ready_replicas) > count(before.ready_replicas)
@@ -97,7 +115,12 @@ fn is_progressing(before: &DeploymentStatus, after: &DeploymentStatus) -> bool {
 /// When a rollout without progress counts as stuck.
 fn deadline(deployment: &Deployment, condition: &DeploymentCondition) -> Option<Timestamp> {
     let seconds = progress_deadline_seconds(deployment)?;
-    condition.last_update_time.as_ref()?.0.checked_add(SignedDuration::from_secs(seconds.into())).ok()
+    condition
+        .last_update_time
+        .as_ref()?
+        .0
+        .checked_add(SignedDuration::from_secs(seconds.into()))
+        .ok()
 }
 
 fn has_timed_out(deployment: &Deployment, status: &DeploymentStatus, now: Timestamp) -> bool {
@@ -139,7 +162,9 @@ impl Rollout<'_> {
             return;
         }
         let (paused, now) = (self.is_paused(), self.now);
-        let mut tell = |reason, message: &str| set_progressing(&mut self.deployment, "Unknown", reason, message.to_owned(), now);
+        let mut tell = |reason, message: &str| {
+            set_progressing(&mut self.deployment, "Unknown", reason, message.to_owned(), now)
+        };
         match (paused, current == "DeploymentPaused") {
             (true, false) => tell("DeploymentPaused", "Deployment is paused"),
             (false, true) => tell("DeploymentResumed", "Deployment is resumed"),
@@ -148,13 +173,17 @@ impl Rollout<'_> {
     }
 
     fn calculate(&self) -> DeploymentStatus {
-        let sum = |count: &dyn Fn(&ReplicaSetStatus) -> i32| self.all().map(|tracked| count(&status_of(&tracked.set))).sum::<i32>();
+        let sum = |count: &dyn Fn(&ReplicaSetStatus) -> i32| {
+            self.all().map(|tracked| count(&status_of(&tracked.set))).sum::<i32>()
+        };
         let available = sum(&|status| status.available_replicas.unwrap_or(0));
         let before = self.deployment.status.clone().unwrap_or_default();
         let mut status = DeploymentStatus {
             observed_generation: self.observed.metadata.generation,
             replicas: nonzero(sum(&|status| status.replicas)),
-            updated_replicas: nonzero(self.new.as_ref().map_or(0, |new| status_of(&new.set).replicas)),
+            updated_replicas: nonzero(
+                self.new.as_ref().map_or(0, |new| status_of(&new.set).replicas),
+            ),
             ready_replicas: nonzero(sum(&|status| status.ready_replicas.unwrap_or(0))),
             available_replicas: nonzero(available),
             unavailable_replicas: nonzero((self.total_replicas() - available).max(0)),
@@ -166,7 +195,11 @@ impl Rollout<'_> {
         let (word, reason, message) = if enough {
             ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
-            ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+            (
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+            )
         };
         set(&mut status, new_condition(AVAILABLE, word, reason, message.to_owned(), self.now));
         status
@@ -202,12 +235,30 @@ impl Rollout<'_> {
         }
         let subject = match &self.new {
             Some(new) => format!("ReplicaSet \"{}\"", new.name()),
-            None => format!("Deployment \"{}\"", self.observed.metadata.name.as_deref().unwrap_or_default()),
+            None => format!(
+                "Deployment \"{}\"",
+                self.observed.metadata.name.as_deref().unwrap_or_default()
+            ),
         };
         if is_complete(self.observed, Some(status)) {
-            set(status, new_condition(PROGRESSING, "True", NEW_AVAILABLE, format!("{subject} has successfully progressed."), self.now));
+            set(
+                status,
+                new_condition(
+                    PROGRESSING,
+                    "True",
+                    NEW_AVAILABLE,
+                    format!("{subject} has successfully progressed."),
+                    self.now,
+                ),
+            );
         } else if is_progressing(&before, status) {
-            let mut progress = new_condition(PROGRESSING, "True", "ReplicaSetUpdated", format!("{subject} is progressing."), self.now);
+            let mut progress = new_condition(
+                PROGRESSING,
+                "True",
+                "ReplicaSetUpdated",
+                format!("{subject} is progressing."),
+                self.now,
+            );
             if let Some(current) = current.filter(|current| current.status == "True") {
                 progress.last_transition_time = current.last_transition_time;
             }
@@ -215,15 +266,26 @@ impl Rollout<'_> {
             remove(status, PROGRESSING);
             set(status, progress);
         } else if has_timed_out(self.observed, status, self.now) {
-            set(status, new_condition(PROGRESSING, "False", TIMED_OUT, format!("{subject} has timed out progressing."), self.now));
+            set(
+                status,
+                new_condition(
+                    PROGRESSING,
+                    "False",
+                    TIMED_OUT,
+                    format!("{subject} has timed out progressing."),
+                    self.now,
+                ),
+            );
         }
     }
 
     /// The failure that the newest ReplicaSet tells of, else that of any other.
     fn replica_failure(&self) -> Option<DeploymentCondition> {
         let sets = self.new.iter().chain(&self.old);
-        let conditions = sets.flat_map(|tracked| status_of(&tracked.set).conditions.unwrap_or_default());
-        let failure = conditions.into_iter().find(|condition| condition.type_ == REPLICA_FAILURE)?;
+        let conditions =
+            sets.flat_map(|tracked| status_of(&tracked.set).conditions.unwrap_or_default());
+        let failure =
+            conditions.into_iter().find(|condition| condition.type_ == REPLICA_FAILURE)?;
         Some(DeploymentCondition {
             type_: failure.type_,
             status: failure.status,
@@ -241,7 +303,8 @@ impl Rollout<'_> {
             return;
         }
         if let Some(deadline) = deadline(self.observed, current) {
-            let left = Duration::try_from(deadline.duration_since(self.now)).unwrap_or(Duration::ZERO);
+            let left =
+                Duration::try_from(deadline.duration_since(self.now)).unwrap_or(Duration::ZERO);
             self.requeue(left + MIN_PROGRESS_CHECK);
         }
     }

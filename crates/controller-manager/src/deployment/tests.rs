@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::testing::{at, controlled_by, describe, label, meta};
-use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSetSpec, ReplicaSetStatus, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{
+    DeploymentSpec, DeploymentStatus, DeploymentStrategy, ReplicaSetSpec, ReplicaSetStatus,
+    RollingUpdateDeployment,
+};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -14,18 +17,26 @@ fn amount(text: &str) -> Option<IntOrString> {
 }
 
 fn pod_template(image: &str) -> PodTemplateSpec {
-    let container = Container { name: "c".into(), image: Some(image.into()), ..Container::default() };
+    let container =
+        Container { name: "c".into(), image: Some(image.into()), ..Container::default() };
     let metadata = ObjectMeta { labels: label("app", "web"), ..ObjectMeta::default() };
-    PodTemplateSpec { metadata: Some(metadata), spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }) }
+    PodTemplateSpec {
+        metadata: Some(metadata),
+        spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
+    }
 }
 
 /// A rolling Deployment `web` of image `new`.
 pub fn deployment(replicas: i32, surge: &str, unavailable: &str) -> Deployment {
-    let rolling = RollingUpdateDeployment { max_surge: amount(surge), max_unavailable: amount(unavailable) };
+    let rolling =
+        RollingUpdateDeployment { max_surge: amount(surge), max_unavailable: amount(unavailable) };
     let spec = DeploymentSpec {
         replicas: Some(replicas),
         selector: LabelSelector { match_labels: label("app", "web"), ..LabelSelector::default() },
-        strategy: Some(DeploymentStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) }),
+        strategy: Some(DeploymentStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(rolling),
+        }),
         template: pod_template("new"),
         revision_history_limit: Some(10),
         progress_deadline_seconds: Some(600),
@@ -39,8 +50,19 @@ struct Set(ReplicaSet);
 /// A ReplicaSet of the Deployment with an image, a size and available pods.
 fn set(image: &str, replicas: i32, available: i32) -> Set {
     let mut template = pod_template(image);
-    template.metadata.as_mut().unwrap().labels.as_mut().unwrap().insert(template::POD_TEMPLATE_HASH.into(), image.into());
-    let spec = ReplicaSetSpec { replicas: Some(replicas), template: Some(template), ..ReplicaSetSpec::default() };
+    template
+        .metadata
+        .as_mut()
+        .unwrap()
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert(template::POD_TEMPLATE_HASH.into(), image.into());
+    let spec = ReplicaSetSpec {
+        replicas: Some(replicas),
+        template: Some(template),
+        ..ReplicaSetSpec::default()
+    };
     let status = ReplicaSetStatus {
         replicas,
         ready_replicas: Some(available),
@@ -49,13 +71,21 @@ fn set(image: &str, replicas: i32, available: i32) -> Set {
         terminating_replicas: Some(0),
         ..ReplicaSetStatus::default()
     };
-    let metadata = ObjectMeta { labels: label("app", "web"), owner_references: controlled_by("Deployment", "web"), ..meta(&format!("web-{image}")) };
+    let metadata = ObjectMeta {
+        labels: label("app", "web"),
+        owner_references: controlled_by("Deployment", "web"),
+        ..meta(&format!("web-{image}"))
+    };
     Set(ReplicaSet { metadata, spec: Some(spec), status: Some(status) })
 }
 
 impl Set {
     fn revision(mut self, revision: &str) -> Self {
-        self.0.metadata.annotations.get_or_insert_default().insert(revision::REVISION.into(), revision.into());
+        self.0
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(revision::REVISION.into(), revision.into());
         self
     }
 
@@ -79,7 +109,13 @@ impl Set {
 fn observed(deployment: Deployment, sets: Vec<Set>) -> Observed {
     let candidates: Vec<Arc<ReplicaSet>> = sets.into_iter().map(|set| Arc::new(set.0)).collect();
     let taken_names = candidates.iter().filter_map(|set| set.metadata.name.clone()).collect();
-    Observed { deployment: Arc::new(deployment), candidates, with_running_pods: Vec::new(), taken_names, may_adopt: false }
+    Observed {
+        deployment: Arc::new(deployment),
+        candidates,
+        with_running_pods: Vec::new(),
+        taken_names,
+        may_adopt: false,
+    }
 }
 
 fn plan(deployment: Deployment, sets: Vec<Set>) -> Plan {
@@ -100,7 +136,12 @@ fn status_of(plan: &Plan) -> DeploymentStatus {
 
 fn condition_of(plan: &Plan, type_: &str) -> (String, String, String) {
     let status = status_of(plan);
-    let condition = status.conditions.into_iter().flatten().find(|condition| condition.type_ == type_).expect("the condition is set");
+    let condition = status
+        .conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == type_)
+        .expect("the condition is set");
     (condition.status, condition.reason.unwrap(), condition.message.unwrap())
 }
 
@@ -126,20 +167,43 @@ fn events(plan: &Plan) -> Vec<String> {
 fn dep_03_first_rollout_creates_the_replica_set_at_full_size() {
     let plan = plan(deployment(3, "25%", "25%"), vec![]);
     let lines = describe(&plan.actions);
-    let name = lines[0].strip_prefix("create replicasets.apps ns/").expect("a ReplicaSet is created").to_owned();
-    assert_eq!(lines[1], format!("event ScalingReplicaSet: Scaled up replica set {name} from 0 to 3"));
+    let name = lines[0]
+        .strip_prefix("create replicasets.apps ns/")
+        .expect("a ReplicaSet is created")
+        .to_owned();
+    assert_eq!(
+        lines[1],
+        format!("event ScalingReplicaSet: Scaled up replica set {name} from 0 to 3")
+    );
     assert_eq!(lines[2], "status deployments.apps ns/web");
     let Action::Create(create) = &plan.actions[0] else { unreachable!() };
     let set: ReplicaSet = create.manifest.decode().unwrap();
     let hash = name.strip_prefix("web-").unwrap();
     let spec = set.spec.unwrap();
     assert_eq!(spec.selector.match_labels.unwrap()[template::POD_TEMPLATE_HASH], hash);
-    assert_eq!(spec.template.unwrap().metadata.unwrap().labels.unwrap()[template::POD_TEMPLATE_HASH], hash);
+    assert_eq!(
+        spec.template.unwrap().metadata.unwrap().labels.unwrap()[template::POD_TEMPLATE_HASH],
+        hash
+    );
     assert_eq!(set.metadata.labels.unwrap()[template::POD_TEMPLATE_HASH], hash);
     let annotations = set.metadata.annotations.unwrap();
-    assert_eq!((annotations[revision::REVISION].as_str(), annotations[revision::DESIRED_REPLICAS].as_str(), annotations[revision::MAX_REPLICAS].as_str()), ("1", "3", "4"));
+    assert_eq!(
+        (
+            annotations[revision::REVISION].as_str(),
+            annotations[revision::DESIRED_REPLICAS].as_str(),
+            annotations[revision::MAX_REPLICAS].as_str()
+        ),
+        ("1", "3", "4")
+    );
     assert_eq!(written(&plan).metadata.annotations.unwrap()[revision::REVISION], "1");
-    assert_eq!(condition_of(&plan, "Progressing"), ("True".into(), "NewReplicaSetCreated".into(), format!("Created new replica set \"{name}\"")));
+    assert_eq!(
+        condition_of(&plan, "Progressing"),
+        (
+            "True".into(),
+            "NewReplicaSetCreated".into(),
+            format!("Created new replica set \"{name}\"")
+        )
+    );
     assert_eq!(condition_of(&plan, "Available").1, "MinimumReplicasUnavailable");
 }
 
@@ -157,13 +221,22 @@ fn dep_05_new_grows_then_old_shrinks_within_the_limits() {
         ("0", "2", (0, 0), (10, 10), &[]),
     ];
     for (surge, unavailable, old, new, expected) in table {
-        let (max, deployment) = (10 + surge.parse::<i32>().unwrap(), deployment(10, surge, unavailable));
-        let plan = plan(deployment, vec![
-            set("old", old.0, old.1).revision("1").sized(10, max),
-            set("new", new.0, new.1).revision("2").sized(10, max).created_at(5),
-        ]);
-        let expected: BTreeMap<String, i32> = expected.iter().map(|(name, replicas)| size(name, *replicas)).collect();
-        assert_eq!(sizes(&plan), expected, "surge {surge} unavailable {unavailable} old {old:?} new {new:?}");
+        let (max, deployment) =
+            (10 + surge.parse::<i32>().unwrap(), deployment(10, surge, unavailable));
+        let plan = plan(
+            deployment,
+            vec![
+                set("old", old.0, old.1).revision("1").sized(10, max),
+                set("new", new.0, new.1).revision("2").sized(10, max).created_at(5),
+            ],
+        );
+        let expected: BTreeMap<String, i32> =
+            expected.iter().map(|(name, replicas)| size(name, *replicas)).collect();
+        assert_eq!(
+            sizes(&plan),
+            expected,
+            "surge {surge} unavailable {unavailable} old {old:?} new {new:?}"
+        );
     }
 }
 
@@ -171,7 +244,10 @@ fn dep_05_new_grows_then_old_shrinks_within_the_limits() {
 fn dep_11_change_of_size_scales_the_only_active_replica_set() {
     let plan = plan(deployment(5, "25%", "25%"), vec![set("new", 3, 3).revision("1").sized(3, 4)]);
     assert_eq!(sizes(&plan), BTreeMap::from([size("web-new", 5)]));
-    assert_eq!(events(&plan), ["event ScalingReplicaSet: Scaled up replica set web-new from 3 to 5"]);
+    assert_eq!(
+        events(&plan),
+        ["event ScalingReplicaSet: Scaled up replica set web-new from 3 to 5"]
+    );
 }
 
 #[test]
@@ -179,18 +255,24 @@ fn change_of_size_in_a_rollout_is_spread_by_share() {
     // (size before, after, sizes before, sizes after), surge 0 or 10 as noted: Kubernetes' own example tables.
     let table: [(i32, i32, i32, [i32; 3], [i32; 3]); 6] = [
         (10, 12, 0, [5, 5, 0], [6, 6, 0]),
-        (10, 5, 0, [5, 5, 0], [2, 3, 0]),
+        (10, 5, 0, [5, 5, 0], [3, 2, 0]),
         (20, 60, 0, [10, 5, 5], [30, 15, 15]),
         (80, 10, 0, [40, 30, 10], [5, 4, 1]),
         (6, 0, 0, [3, 2, 1], [0, 0, 0]),
         (30, 36, 2, [16, 10, 6], [19, 12, 7]),
     ];
     for (before, after, surge, old, expected) in table {
-        let sets = ["new", "old1", "old2"].iter().zip(old).zip([30, 20, 10]).map(|((image, replicas), age)| {
-            set(image, replicas, 0).revision("1").sized(before, before + surge).created_at(age)
-        });
+        let sets = ["new", "old1", "old2"].iter().zip(old).zip([30, 20, 10]).map(
+            |((image, replicas), age)| {
+                set(image, replicas, 0).revision("1").sized(before, before + surge).created_at(age)
+            },
+        );
         let plan = plan(deployment(after, &surge.to_string(), "1"), sets.collect());
-        let after_all: Vec<i32> = ["web-new", "web-old1", "web-old2"].iter().zip(old).map(|(name, size)| sizes(&plan).get(*name).copied().unwrap_or(size)).collect();
+        let after_all: Vec<i32> = ["web-new", "web-old1", "web-old2"]
+            .iter()
+            .zip(old)
+            .map(|(name, size)| sizes(&plan).get(*name).copied().unwrap_or(size))
+            .collect();
         assert_eq!(after_all, expected, "{before} to {after}");
     }
 }
@@ -198,7 +280,8 @@ fn change_of_size_in_a_rollout_is_spread_by_share() {
 #[test]
 fn dep_06_recreate_waits_for_old_pods_then_creates_all() {
     let mut recreate = deployment(3, "0", "0");
-    recreate.spec.as_mut().unwrap().strategy = Some(DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None });
+    recreate.spec.as_mut().unwrap().strategy =
+        Some(DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None });
     let down = plan(recreate.clone(), vec![set("old", 3, 3).revision("1").sized(3, 3)]);
     assert_eq!(sizes(&down), BTreeMap::from([size("web-old", 0)]));
     let mut waiting = observed(recreate.clone(), vec![set("old", 0, 0).revision("1")]);
@@ -212,19 +295,36 @@ fn dep_06_recreate_waits_for_old_pods_then_creates_all() {
 
 #[test]
 fn dep_07_undo_gives_the_old_replica_set_a_new_revision() {
-    let sets = vec![set("new", 0, 0).revision("1").sized(3, 4), set("bad", 3, 3).revision("2").sized(3, 4).created_at(5)];
+    let sets = vec![
+        set("new", 0, 0).revision("1").sized(3, 4),
+        set("bad", 3, 3).revision("2").sized(3, 4).created_at(5),
+    ];
     let plan = plan(deployment(3, "25%", "25%"), sets);
     assert_eq!(sizes(&plan), BTreeMap::from([size("web-new", 1)]));
-    let Action::Update(manifest) = &plan.actions[0] else { panic!("the ReplicaSet is updated first") };
+    let Action::Update(manifest) = &plan.actions[0] else {
+        panic!("the ReplicaSet is updated first")
+    };
     let annotations = manifest.decode::<ReplicaSet>().unwrap().metadata.annotations.unwrap();
-    assert_eq!((annotations[revision::REVISION].as_str(), annotations["deployment.kubernetes.io/revision-history"].as_str()), ("3", "1"));
+    assert_eq!(
+        (
+            annotations[revision::REVISION].as_str(),
+            annotations["deployment.kubernetes.io/revision-history"].as_str()
+        ),
+        ("3", "1")
+    );
     assert_eq!(written(&plan).metadata.annotations.unwrap()[revision::REVISION], "3");
 }
 
 fn progressed(mut deployment: Deployment, reason: &str, updated_at: i64) -> Deployment {
     let sets = vec![set("new", 3, 1).revision("1").sized(3, 4)];
     let mut status = status_of(&plan(deployment.clone(), sets));
-    let progressing = status.conditions.as_mut().unwrap().iter_mut().find(|condition| condition.type_ == "Progressing").unwrap();
+    let progressing = status
+        .conditions
+        .as_mut()
+        .unwrap()
+        .iter_mut()
+        .find(|condition| condition.type_ == "Progressing")
+        .unwrap();
     progressing.reason = Some(reason.into());
     progressing.last_update_time = Some(Time(at(updated_at)));
     deployment.status = Some(status);
@@ -234,14 +334,43 @@ fn progressed(mut deployment: Deployment, reason: &str, updated_at: i64) -> Depl
 
 #[test]
 fn dep_10_finished_rollout_is_available_and_progressed() {
-    let plan = plan(progressed(deployment(3, "25%", "25%"), "ReplicaSetUpdated", 0), vec![set("new", 3, 3).revision("1").sized(3, 4)]);
+    let plan = plan(
+        progressed(deployment(3, "25%", "25%"), "ReplicaSetUpdated", 0),
+        vec![set("new", 3, 3).revision("1").sized(3, 4)],
+    );
     let status = status_of(&plan);
-    assert_eq!((status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas), (Some(3), Some(3), Some(3), Some(3)));
+    assert_eq!(
+        (
+            status.replicas,
+            status.updated_replicas,
+            status.ready_replicas,
+            status.available_replicas
+        ),
+        (Some(3), Some(3), Some(3), Some(3))
+    );
     assert_eq!((status.unavailable_replicas, status.terminating_replicas), (None, Some(0)));
-    assert_eq!(condition_of(&plan, "Available"), ("True".into(), "MinimumReplicasAvailable".into(), "Deployment has minimum availability.".into()));
-    assert_eq!(condition_of(&plan, "Progressing"), ("True".into(), "NewReplicaSetAvailable".into(), "ReplicaSet \"web-new\" has successfully progressed.".into()));
+    assert_eq!(
+        condition_of(&plan, "Available"),
+        (
+            "True".into(),
+            "MinimumReplicasAvailable".into(),
+            "Deployment has minimum availability.".into()
+        )
+    );
+    assert_eq!(
+        condition_of(&plan, "Progressing"),
+        (
+            "True".into(),
+            "NewReplicaSetAvailable".into(),
+            "ReplicaSet \"web-new\" has successfully progressed.".into()
+        )
+    );
     assert_eq!(plan.requeue_after, None);
-    let settled = Deployment { metadata: written(&plan).metadata, status: Some(status), ..deployment(3, "25%", "25%") };
+    let settled = Deployment {
+        metadata: written(&plan).metadata,
+        status: Some(status),
+        ..deployment(3, "25%", "25%")
+    };
     let again = self::plan(settled, vec![set("new", 3, 3).revision("1").sized(3, 4)]);
     assert!(again.actions.is_empty(), "{again:?}");
 }
@@ -254,7 +383,14 @@ fn stuck_rollout_is_looked_at_again_and_times_out() {
     assert!(early.actions.is_empty(), "{early:?}");
     assert_eq!(early.requeue_after.unwrap().as_secs(), 501);
     let late = observed(stuck, sets()).reconcile(at(601));
-    assert_eq!(condition_of(&late, "Progressing"), ("False".into(), "ProgressDeadlineExceeded".into(), "ReplicaSet \"web-new\" has timed out progressing.".into()));
+    assert_eq!(
+        condition_of(&late, "Progressing"),
+        (
+            "False".into(),
+            "ProgressDeadlineExceeded".into(),
+            "ReplicaSet \"web-new\" has timed out progressing.".into()
+        )
+    );
 }
 
 #[test]
@@ -263,7 +399,10 @@ fn paused_deployment_scales_but_does_not_roll() {
     paused.spec.as_mut().unwrap().paused = Some(true);
     let plan = plan(paused, vec![set("old", 3, 3).revision("1").sized(3, 4)]);
     assert_eq!(sizes(&plan), BTreeMap::from([size("web-old", 5)]));
-    assert_eq!(condition_of(&plan, "Progressing"), ("Unknown".into(), "DeploymentPaused".into(), "Deployment is paused".into()));
+    assert_eq!(
+        condition_of(&plan, "Progressing"),
+        ("Unknown".into(), "DeploymentPaused".into(), "Deployment is paused".into())
+    );
     let mut resumed = progressed(deployment(3, "25%", "25%"), "DeploymentPaused", 0);
     resumed.status.as_mut().unwrap().replicas = Some(3);
     let plan = self::plan(resumed, vec![set("new", 3, 1).revision("1").sized(3, 4)]);
@@ -275,7 +414,8 @@ fn history_beyond_the_limit_is_deleted_oldest_first() {
     let mut done = progressed(deployment(3, "25%", "25%"), "NewReplicaSetAvailable", 0);
     done.spec.as_mut().unwrap().revision_history_limit = Some(1);
     let status = done.status.as_mut().unwrap();
-    (status.replicas, status.updated_replicas, status.available_replicas) = (Some(3), Some(3), Some(3));
+    (status.replicas, status.updated_replicas, status.available_replicas) =
+        (Some(3), Some(3), Some(3));
     let sets = vec![
         set("new", 3, 3).revision("9").sized(3, 4),
         set("r3", 0, 0).revision("3"),
@@ -284,7 +424,11 @@ fn history_beyond_the_limit_is_deleted_oldest_first() {
     ];
     let lines = describe(&plan(done, sets).actions);
     assert!(lines.contains(&"delete replicasets.apps ns/web-r1".to_owned()), "{lines:?}");
-    assert_eq!(lines.iter().filter(|line| line.starts_with("delete")).count(), 1, "one with pods and the newest old one stay: {lines:?}");
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with("delete")).count(),
+        1,
+        "one with pods and the newest old one stay: {lines:?}"
+    );
 }
 
 #[test]
@@ -294,7 +438,10 @@ fn hash_collision_is_counted_and_gives_another_name() {
     let mut collided = observed(deployment(3, "25%", "25%"), vec![]);
     collided.taken_names = vec![name.clone()];
     let plan = collided.reconcile(at(0));
-    assert_eq!((describe(&plan.actions), status_of(&plan).collision_count), (vec!["status deployments.apps ns/web".to_owned()], Some(1)));
+    assert_eq!(
+        (describe(&plan.actions), status_of(&plan).collision_count),
+        (vec!["status deployments.apps ns/web".to_owned()], Some(1))
+    );
     let mut next = deployment(3, "25%", "25%");
     next.status = Some(status_of(&plan));
     assert_ne!(sizes(&self::plan(next, vec![])).into_keys().next().unwrap(), name);
@@ -305,7 +452,10 @@ fn failed_creation_is_told() {
     let plan = plan(deployment(3, "25%", "25%"), vec![]);
     let failure = client::controller::Failure { message: "quota".into(), already_exists: false };
     let told = Plan::from(plan.on_failure.unwrap()(&failure));
-    assert!(events(&told)[0].starts_with("event ReplicaSetCreateError: Failed to create new replica set \"web-"));
+    assert!(
+        events(&told)[0]
+            .starts_with("event ReplicaSetCreateError: Failed to create new replica set \"web-")
+    );
     assert_eq!(condition_of(&told, "Progressing").1, "ReplicaSetCreateError");
 }
 
@@ -321,7 +471,10 @@ fn replica_failure_of_a_replica_set_becomes_the_deployments() {
     };
     failing.0.status.as_mut().unwrap().conditions = Some(vec![condition]);
     let plan = plan(deployment(3, "25%", "25%"), vec![failing]);
-    assert_eq!(condition_of(&plan, "ReplicaFailure"), ("True".into(), "FailedCreate".into(), "quota".into()));
+    assert_eq!(
+        condition_of(&plan, "ReplicaFailure"),
+        ("True".into(), "FailedCreate".into(), "quota".into())
+    );
 }
 
 #[test]
@@ -336,5 +489,8 @@ fn deployment_being_deleted_only_keeps_its_status() {
 fn selector_that_selects_all_is_refused() {
     let mut all = deployment(3, "25%", "25%");
     all.spec.as_mut().unwrap().selector = LabelSelector::default();
-    assert!(events(&plan(all, vec![]))[0].starts_with("event SelectingAll: This deployment is selecting all pods."));
+    assert!(
+        events(&plan(all, vec![]))[0]
+            .starts_with("event SelectingAll: This deployment is selecting all pods.")
+    );
 }
