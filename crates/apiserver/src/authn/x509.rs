@@ -115,3 +115,41 @@ fn user_of_subject(subject: &X509Name<'_>) -> Option<UserInfo> {
     let groups: Vec<&str> = subject.iter_organization().filter_map(|o| o.as_str().ok()).collect();
     (!name.is_empty()).then(|| UserInfo::authenticated(name, groups))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).unwrap();
+        assert!(length < 128);
+        [&[tag, length], content].concat()
+    }
+
+    /// A distinguished name in DER: `attribute` is the last arc of 2.5.4, 3 for CN and 10 for O.
+    fn subject(attributes: &[(u8, &str)]) -> Vec<u8> {
+        let one = |(arc, value): &(u8, &str)| {
+            let pair = [tagged(0x06, &[0x55, 0x04, *arc]), tagged(0x0c, value.as_bytes())].concat();
+            tagged(0x31, &tagged(0x30, &pair))
+        };
+        tagged(0x30, &attributes.iter().flat_map(one).collect::<Vec<u8>>())
+    }
+
+    fn user(attributes: &[(u8, &str)]) -> Option<UserInfo> {
+        let der = subject(attributes);
+        user_of_subject(&X509Name::from_der(&der).unwrap().1)
+    }
+
+    #[test]
+    fn subject_every_organization_is_a_group() {
+        let user = user(&[(10, "dev"), (3, "jane"), (10, "ops")]).unwrap();
+        assert_eq!(user, UserInfo::authenticated("jane", ["dev", "ops"]));
+    }
+
+    #[test]
+    fn subject_last_common_name_counts_and_none_is_nobody() {
+        assert_eq!(user(&[(3, "first"), (3, "second")]).unwrap().name, "second");
+        assert_eq!(user(&[(10, "system:masters")]), None);
+        assert_eq!(user(&[(3, ""), (10, "system:masters")]), None);
+    }
+}
