@@ -15,7 +15,7 @@ use apimachinery::status::StatusError;
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use store::{Revision, StoreError};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::list::{ListOptions, wait};
 use super::{Call, output};
@@ -30,6 +30,8 @@ use crate::{Body, responses};
 const MIN_TIMEOUT: Duration = Duration::from_secs(1800);
 /// How often a watch that allows them gets a bookmark (Kubernetes: about a minute).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// A last bookmark comes this long before the watch times out, so that the client finds its place again (Kubernetes: 2 s).
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// Events are sent in chunks of about this size when many are waiting.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -83,7 +85,8 @@ struct WatchStream {
     /// A final event.
     failure: Option<Bytes>,
     sent: Revision,
-    bookmarks: Option<Interval>,
+    /// When the next bookmark is due, if the client wants them.
+    next_bookmark: Option<Instant>,
     deadline: Instant,
 }
 
@@ -116,12 +119,8 @@ impl WatchStream {
     }
 
     fn empty(call: Call, options: &ListOptions, predicate: Predicate) -> Self {
-        let bookmarks = options.allow_watch_bookmarks.then(|| {
-            let mut interval =
-                tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            interval
-        });
+        let deadline = Instant::now() + timeout(options);
+        let next_bookmark = options.allow_watch_bookmarks.then(|| next_bookmark(deadline));
         Self {
             call: Shown { call, columns: Columns::Shown },
             predicate,
@@ -131,8 +130,8 @@ impl WatchStream {
             feed: None,
             failure: None,
             sent: 0,
-            bookmarks,
-            deadline: Instant::now() + timeout(options),
+            next_bookmark,
+            deadline,
         }
     }
 
@@ -175,7 +174,7 @@ impl WatchStream {
             let feed = self.feed.as_mut()?;
             tokio::select! {
                 () = tokio::time::sleep_until(self.deadline) => return None,
-                () = tick(self.bookmarks.as_mut()) => if let Some(chunk) = self.bookmark() {
+                () = due(self.next_bookmark) => if let Some(chunk) = self.bookmark() {
                     return Some(chunk);
                 },
                 changes = feed.next() => match changes {
@@ -221,6 +220,7 @@ impl WatchStream {
 
     /// A bookmark at what is applied, behind everything that waits already.
     fn bookmark(&mut self) -> Option<Bytes> {
+        self.next_bookmark = Some(next_bookmark(self.deadline));
         let applied = self.call.call.server.cache.applied();
         let feed = self.feed.as_mut().filter(|feed| feed.follows_cache())?;
         self.missed = feed.waiting().into_iter();
@@ -274,13 +274,18 @@ impl Shown {
     }
 }
 
-async fn tick(interval: Option<&mut Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
+async fn due(next_bookmark: Option<Instant>) {
+    match next_bookmark {
+        Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+fn next_bookmark(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let regular = now + BOOKMARK_INTERVAL;
+    let last = deadline.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
+    last.map_or(regular, |last| last.min(regular))
 }
 
 fn timeout(options: &ListOptions) -> Duration {

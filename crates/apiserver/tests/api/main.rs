@@ -1,0 +1,10 @@
+//! The API in process, over the in-memory store: requests in, statuses and objects out.
+
+mod deletes;
+mod errors;
+mod lists;
+mod namespaces;
+mod races;
+mod support;
+mod watches;
+mod writes;
