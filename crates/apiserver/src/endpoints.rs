@@ -154,6 +154,9 @@ fn node_proxy_serves(resource: &Resource, subresource: &str) -> bool {
 
 /// Refuses paths that Kubernetes does not have: a namespace for what has none, or none for what needs one.
 fn check_path(resource: &Resource, info: &RequestInfo) -> Result<(), StatusError> {
+    if matches!(info.verb.as_str(), "update" | "patch") && !info.name_in_path {
+        return Err(StatusError::method_not_allowed());
+    }
     let whole_collection = matches!(info.verb.as_str(), "list" | "watch") && !info.name_in_path;
     if resource.namespaced() {
         return match (info.namespace.is_empty(), info.name_in_path, whole_collection) {

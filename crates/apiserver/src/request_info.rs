@@ -62,13 +62,10 @@ impl RequestInfo {
             return Ok(info);
         };
         info.resource_request = true;
-        let (parts, special) = info.take_verb(method, parts)?;
+        let parts = info.take_verb(method, parts)?;
         let parts = info.take_namespace(parts);
         info.take_resource(parts);
         info.settle_collection_verbs(uri.query().unwrap_or_default());
-        if special && info.verb == "watch" {
-            info.name_in_path = false;
-        }
         Ok(info)
     }
 
@@ -93,13 +90,13 @@ impl RequestInfo {
         &mut self,
         method: &Method,
         parts: &'a [String],
-    ) -> Result<(&'a [String], bool), RequestInfoError> {
+    ) -> Result<&'a [String], RequestInfoError> {
         if parts[0] == "watch" || parts[0] == "proxy" {
             if parts.len() < 2 {
                 return Err(RequestInfoError::Incomplete(self.path.clone()));
             }
             self.verb.clone_from(&parts[0]);
-            return Ok((&parts[1..], true));
+            return Ok(&parts[1..]);
         }
         self.verb = match *method {
             Method::POST => "create",
@@ -110,7 +107,7 @@ impl RequestInfo {
             _ => "",
         }
         .to_owned();
-        Ok((parts, false))
+        Ok(parts)
     }
 
     fn take_namespace<'a>(&mut self, parts: &'a [String]) -> &'a [String] {

@@ -8,7 +8,9 @@
 //!
 //! Invariants:
 //! - Every write is conditional on the revision that was read; a lost race decides again on the current state.
-//! - The JSON of a value begins with `apiVersion` and `kind`, and never carries a resourceVersion.
+//! - The JSON of a value begins with `apiVersion`, `kind` and `metadata`, and never carries a resourceVersion.
+
+mod layout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +75,8 @@ pub fn collection_prefix(resource: &Resource, namespace: &str) -> String {
 
 /// Encodes an object, whose `metadata.resourceVersion` must be unset, as a stored value.
 pub fn encode(resource: &Resource, object: &dyn KubeObject) -> Bytes {
-    let json = object.to_vec();
+    let (json, splice) =
+        layout::metadata_first(object.to_vec(), object.api_version(), object.kind());
     let mut header = Vec::with_capacity(256 + json.len());
     header.extend_from_slice(&[0; FIXED_HEADER_BYTES]);
     let labels = object.meta().labels.as_ref();
@@ -87,7 +90,6 @@ pub fn encode(resource: &Resource, object: &dyn KubeObject) -> Bytes {
     for (_, value) in &fields {
         put_text(&mut header, value);
     }
-    let splice = splice_offset(&json, object.api_version(), object.kind());
     header[0] = FORMAT;
     let header_len = u32::try_from(header.len()).unwrap_or(u32::MAX);
     header[1..5].copy_from_slice(&header_len.to_le_bytes());
@@ -111,16 +113,6 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_count(out, text.len());
     out.extend_from_slice(text.as_bytes());
-}
-
-/// Where `"resourceVersion":"…",` belongs: behind the brace that opens `metadata`.
-fn splice_offset(json: &[u8], api_version: &str, kind: &str) -> usize {
-    let head = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{kind}\",\"metadata\":{{");
-    assert!(
-        json.starts_with(head.as_bytes()),
-        "an encoded {kind} begins with its type and metadata"
-    );
-    head.len()
 }
 
 /// A stored object with its resourceVersion in place: what the watch cache holds and what responses are made of.

@@ -74,7 +74,7 @@ impl Patch {
             PatchType::Json => json::apply(original, &self.document),
             PatchType::Merge => merge::apply(original, &self.document),
             PatchType::Strategic => {
-                strategic::apply(original, &self.document, schema_set(), schema_name)
+                strategic::apply(original, &self.document, api::schema::schema_set(), schema_name)
             }
         };
         patched.map_err(|error| error.to_status())
@@ -150,9 +150,4 @@ pub(crate) async fn patch(
     decode_warnings.append(&mut rule_warnings);
     responses::warn(&mut response, &decode_warnings);
     Ok(response)
-}
-
-fn schema_set() -> &'static apimachinery::schema::SchemaSet {
-    static SET: std::sync::OnceLock<apimachinery::schema::SchemaSet> = std::sync::OnceLock::new();
-    SET.get_or_init(Default::default)
 }

@@ -3,10 +3,13 @@
 //! Counterpart in Kubernetes: `endpoints/handlers/update.go`, `registry/rest/update.go` and `registry/generic/registry`.
 //! Invariant: [`change`] decides, without waiting; the storage loop runs it again when another writer was faster.
 
+use api::kinds;
 use apimachinery::field::{self, Path};
 use apimachinery::object::{KubeObject, Object};
 use apimachinery::status::StatusError;
 use http::{Response, StatusCode};
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
 
 use super::options::WriteOptions;
 use super::{Call, create, output, payload, service};
@@ -97,25 +100,24 @@ fn finish(
     Ok(response)
 }
 
-/// The object a write left behind; a deleted Service gives its address back.
+/// The object a write left behind, after what must follow the write before it is answered.
 pub(super) async fn settle(call: &Call, updated: Updated, mode: Mode) -> Encoded {
-    match updated {
-        Updated::Put(object) | Updated::Kept(object) => object,
-        Updated::Deleted(object) => {
-            if mode == Mode::Commit {
-                after_delete(call, &object).await;
-            }
-            object
-        }
+    let (object, deleted) = match updated {
+        Updated::Put(object) | Updated::Kept(object) => (object, false),
+        Updated::Deleted(object) => (object, true),
+    };
+    if mode == Mode::DryRun {
+        return object;
     }
-}
-
-/// What follows a deletion.
-pub(super) async fn after_delete(call: &Call, deleted: &Encoded) {
-    let services = api::kinds::of::<k8s_openapi::api::core::v1::Service>();
-    if std::ptr::eq(call.resource, services) {
-        service::release(&call.server, deleted).await;
+    if deleted && std::ptr::eq(call.resource, kinds::of::<Service>()) {
+        service::release(&call.server, &object).await;
     }
+    if std::ptr::eq(call.resource, kinds::of::<Namespace>()) {
+        // Admission looks at namespaces in memory: from the answer on, nothing may be created in one that is ending. Should memory
+        // be late, the answer is true all the same.
+        call.server.cache.wait_for(object.revision()).await.ok();
+    }
+    object
 }
 
 /// Refuses an object that is not the one the path names.

@@ -60,7 +60,10 @@ async fn delete_of_a_scheduled_pod_waits_for_its_grace() {
     let wrong_uid = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "0"}});
     assert_eq!(server.delete(&path, wrong_uid).await.failure().1, "Conflict");
     let uid = deleting["metadata"]["uid"].clone();
-    server.delete(&path, json!({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})).await.expect(200);
+    server
+        .delete(&path, json!({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}))
+        .await
+        .expect(200);
     assert_eq!(server.get(&path).await.status, 404);
 }
 
@@ -105,7 +108,10 @@ async fn delete_propagation_sets_the_garbage_collectors_finalizers() {
         assert_eq!(held["metadata"]["generation"], 2);
     }
     server.post(DEPLOYMENTS, deployment("b")).await.expect(201);
-    server.delete(&format!("{DEPLOYMENTS}/b"), json!({"propagationPolicy": "Background"})).await.expect(200);
+    server
+        .delete(&format!("{DEPLOYMENTS}/b"), json!({"propagationPolicy": "Background"}))
+        .await
+        .expect(200);
     assert_eq!(server.get(&format!("{DEPLOYMENTS}/b")).await.status, 404);
 }
 
@@ -115,8 +121,12 @@ async fn delete_collection_takes_what_the_selector_matches() {
     for (name, label) in [("a", "x"), ("b", "y"), ("c", "x")] {
         server.post(MAPS, labelled(name, label)).await.expect(201);
     }
-    let list = server.delete(&format!("{MAPS}?labelSelector=app%3Dx"), Value::Null).await.expect(200);
-    assert_eq!((&list["kind"], list["items"].as_array().map(Vec::len)), (&json!("ConfigMapList"), Some(2)));
+    let list =
+        server.delete(&format!("{MAPS}?labelSelector=app%3Dx"), Value::Null).await.expect(200);
+    assert_eq!(
+        (&list["kind"], list["items"].as_array().map(Vec::len)),
+        (&json!("ConfigMapList"), Some(2))
+    );
     let left = server.get(MAPS).await.expect(200);
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(left["items"][0]["metadata"]["name"], "b");

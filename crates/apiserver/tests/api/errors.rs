@@ -22,7 +22,14 @@ async fn api_bad_paths_and_methods_are_refused_as_kubernetes_does() {
         (Method::POST, "/api/v1/pods", 405, "MethodNotAllowed", not_allowed),
         (Method::DELETE, "/api/v1/namespaces", 405, "MethodNotAllowed", not_allowed),
         (Method::PUT, MAPS, 405, "MethodNotAllowed", not_allowed),
-        (Method::GET, "/api/v1/namespaces/default/configmaps/x", 404, "NotFound", "configmaps \"x\" not found"),
+        (Method::PATCH, MAPS, 405, "MethodNotAllowed", not_allowed),
+        (
+            Method::GET,
+            "/api/v1/namespaces/default/configmaps/x",
+            404,
+            "NotFound",
+            "configmaps \"x\" not found",
+        ),
         (
             Method::GET,
             "/apis/apps/v1/namespaces/default/deployments/x",
@@ -33,7 +40,11 @@ async fn api_bad_paths_and_methods_are_refused_as_kubernetes_does() {
     ];
     for (method, path, code, reason, message) in table {
         let answer = server.send(method.clone(), path, &[], "").await;
-        assert_eq!(answer.failure(), (code, reason.to_owned(), message.to_owned()), "{method} {path}");
+        assert_eq!(
+            answer.failure(),
+            (code, reason.to_owned(), message.to_owned()),
+            "{method} {path}"
+        );
     }
     assert_eq!(server.get("/apis/none.example/v1/foos").await.status, 404);
     assert_eq!(server.get("/nothing").await.body, "404 page not found\n");
@@ -56,7 +67,13 @@ async fn api_bad_bodies_are_refused_and_change_nothing() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let deep = format!("{{\"metadata\":{{\"name\":\"x\"}},\"data\":{deep}}}");
     let table: [(&str, &[(&str, &str)], u16, &str, &str); 9] = [
-        ("{bad", &[json], 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap)"),
+        (
+            "{bad",
+            &[json],
+            400,
+            "BadRequest",
+            "the object provided is unrecognized (must be of type ConfigMap)",
+        ),
         ("", &[json], 400, "BadRequest", ""),
         ("a: b: c", &[("content-type", "application/yaml")], 400, "BadRequest", ""),
         (&deep, &[json], 400, "BadRequest", ""),
@@ -67,10 +84,34 @@ async fn api_bad_bodies_are_refused_and_change_nothing() {
             "BadRequest",
             "the API version in the data (apps/v1) does not match the expected API version (v1)",
         ),
-        (r#"{"metadata":{"name":"x"},"data":{"a":1}}"#, &[json], 400, "BadRequest", "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field"),
-        (r#"{"metadata":{}}"#, &[json], 422, "Invalid", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"),
-        (r#"{"metadata":{"name":"Bad_Name"}}"#, &[json], 422, "Invalid", "ConfigMap \"Bad_Name\" is invalid: metadata.name: Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain"),
-        ("x", &[("content-type", "text/plain")], 415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"),
+        (
+            r#"{"metadata":{"name":"x"},"data":{"a":1}}"#,
+            &[json],
+            400,
+            "BadRequest",
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field",
+        ),
+        (
+            r#"{"metadata":{}}"#,
+            &[json],
+            422,
+            "Invalid",
+            "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            r#"{"metadata":{"name":"Bad_Name"}}"#,
+            &[json],
+            422,
+            "Invalid",
+            "ConfigMap \"Bad_Name\" is invalid: metadata.name: Invalid value: \"Bad_Name\": a lowercase RFC 1123 subdomain",
+        ),
+        (
+            "x",
+            &[("content-type", "text/plain")],
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+        ),
     ];
     for (body, headers, code, reason, start) in table {
         let answer = server.send(Method::POST, MAPS, headers, body.to_owned()).await;
@@ -88,8 +129,13 @@ async fn api_bad_bodies_are_refused_and_change_nothing() {
 async fn api_huge_body_is_413_whether_announced_or_not() {
     let server = Server::start().await;
     let huge = vec![b' '; (3 << 20) + 1];
-    let answer = server.send(Method::POST, MAPS, &[("content-type", "application/json")], huge).await;
-    let expected = (413, "RequestEntityTooLarge".to_owned(), "Request entity too large: limit is 3145728".to_owned());
+    let answer =
+        server.send(Method::POST, MAPS, &[("content-type", "application/json")], huge).await;
+    let expected = (
+        413,
+        "RequestEntityTooLarge".to_owned(),
+        "Request entity too large: limit is 3145728".to_owned(),
+    );
     assert_eq!(answer.failure(), expected);
     let announced = ("content-length", "4000000");
     assert_eq!(server.send(Method::POST, MAPS, &[announced], "").await.failure(), expected);
@@ -103,7 +149,10 @@ async fn api_unknown_fields_are_errors_warnings_or_nothing() {
     let expected = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"foo\"";
     assert_eq!(strict.failure(), (400, "BadRequest".to_owned(), expected.to_owned()));
     let warned = server.post(MAPS, body("b")).await;
-    assert_eq!((warned.status.as_u16(), warned.warnings()), (201, vec!["299 - \"unknown field \\\"foo\\\"\"".to_owned()]));
+    assert_eq!(
+        (warned.status.as_u16(), warned.warnings()),
+        (201, vec!["299 - \"unknown field \\\"foo\\\"\"".to_owned()])
+    );
     let ignored = server.post(&format!("{MAPS}?fieldValidation=Ignore"), body("c")).await;
     assert_eq!((ignored.status.as_u16(), ignored.warnings().len()), (201, 0));
     let unknown = server.post(&format!("{MAPS}?fieldValidation=Maybe"), body("d")).await;
@@ -131,10 +180,16 @@ async fn api_bad_selectors_and_tokens_are_400() {
     let table = [
         ("labelSelector=a%20in", ""),
         ("labelSelector=%3D%3D%3D", ""),
-        ("fieldSelector=spec.foo%3Dbar", "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        (
+            "fieldSelector=spec.foo%3Dbar",
+            "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
         ("limit=abc", "strconv.ParseInt: parsing \"abc\": invalid syntax"),
         ("continue=%25%25", "continue key is not valid"),
-        ("resourceVersion=abc", "invalid resource version: strconv.ParseUint: parsing \"abc\": invalid syntax"),
+        (
+            "resourceVersion=abc",
+            "invalid resource version: strconv.ParseUint: parsing \"abc\": invalid syntax",
+        ),
     ];
     for (query, message) in table {
         let (code, reason, got) = server.get(&format!("{MAPS}?{query}")).await.failure();

@@ -9,13 +9,22 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn names(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().cloned().unwrap_or_default();
-    items.iter().map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+    items
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
 }
 
 async fn filled(count: usize) -> Server {
     let server = Server::start().await;
     for index in 0..count {
-        server.post(MAPS, labelled(&format!("m{index:02}"), if index % 2 == 0 { "even" } else { "odd" })).await.expect(201);
+        server
+            .post(
+                MAPS,
+                labelled(&format!("m{index:02}"), if index % 2 == 0 { "even" } else { "odd" }),
+            )
+            .await
+            .expect(201);
     }
     server
 }
@@ -50,7 +59,8 @@ async fn list_selectors_choose() {
         let list = server.get(&format!("{MAPS}?{query}")).await.expect(200);
         assert_eq!(names(&list), expected, "{query}");
     }
-    let everywhere = server.get("/api/v1/configmaps?fieldSelector=metadata.name%3Dm03").await.expect(200);
+    let everywhere =
+        server.get("/api/v1/configmaps?fieldSelector=metadata.name%3Dm03").await.expect(200);
     assert_eq!(names(&everywhere), ["m03"]);
 }
 
@@ -63,12 +73,17 @@ async fn list_pages_show_the_state_of_the_first_page() {
     server.delete(&format!("{MAPS}/m05"), Value::Null).await.expect(200);
     server.post(MAPS, config_map("m03a")).await.expect(201);
     let token = |page: &Value| page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-    let second = server.get(&format!("{MAPS}?limit=3&continue={}", token(&first))).await.expect(200);
+    let second =
+        server.get(&format!("{MAPS}?limit=3&continue={}", token(&first))).await.expect(200);
     assert_eq!(names(&second), ["m03", "m04", "m05"]);
     assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
-    let third = server.get(&format!("{MAPS}?limit=3&continue={}", token(&second))).await.expect(200);
+    let third =
+        server.get(&format!("{MAPS}?limit=3&continue={}", token(&second))).await.expect(200);
     assert_eq!(names(&third), ["m06"]);
-    assert!(third["metadata"].get("continue").is_none() && third["metadata"].get("remainingItemCount").is_none());
+    assert!(
+        third["metadata"].get("continue").is_none()
+            && third["metadata"].get("remainingItemCount").is_none()
+    );
     let fresh = server.get(MAPS).await.expect(200);
     assert_eq!(names(&fresh), ["m00", "m01", "m02", "m03", "m03a", "m04", "m06"]);
 }
@@ -78,7 +93,10 @@ async fn list_pages_with_selectors_tell_no_remaining_count() {
     let server = filled(6).await;
     let page = server.get(&format!("{MAPS}?limit=2&labelSelector=app%3Dodd")).await.expect(200);
     assert_eq!(names(&page), ["m01", "m03"]);
-    assert!(page["metadata"]["continue"].is_string() && page["metadata"].get("remainingItemCount").is_none());
+    assert!(
+        page["metadata"]["continue"].is_string()
+            && page["metadata"].get("remainingItemCount").is_none()
+    );
 }
 
 #[tokio::test]
@@ -105,9 +123,18 @@ async fn list_resource_version_rules() {
     let server = filled(2).await;
     let old = server.store_revision();
     server.post(MAPS, config_map("new")).await.expect(201);
-    let exact = server.get(&format!("{MAPS}?resourceVersion={old}&resourceVersionMatch=Exact")).await.expect(200);
-    assert_eq!((names(&exact).len(), exact["metadata"]["resourceVersion"].as_str()), (2, Some(old.as_str())));
-    let newer = server.get(&format!("{MAPS}?resourceVersion={old}&resourceVersionMatch=NotOlderThan")).await.expect(200);
+    let exact = server
+        .get(&format!("{MAPS}?resourceVersion={old}&resourceVersionMatch=Exact"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (names(&exact).len(), exact["metadata"]["resourceVersion"].as_str()),
+        (2, Some(old.as_str()))
+    );
+    let newer = server
+        .get(&format!("{MAPS}?resourceVersion={old}&resourceVersionMatch=NotOlderThan"))
+        .await
+        .expect(200);
     assert_eq!(names(&newer).len(), 3);
     let any = server.get(&format!("{MAPS}?resourceVersion=0")).await.expect(200);
     assert_eq!(names(&any).len(), 3);
@@ -128,7 +155,9 @@ async fn list_resource_version_rules() {
 async fn list_of_a_future_revision_is_504_too_large() {
     let server = filled(1).await;
     let current = server.store_revision();
-    for path in [format!("{MAPS}?resourceVersion=999999"), format!("{MAPS}/m00?resourceVersion=999999")] {
+    for path in
+        [format!("{MAPS}?resourceVersion=999999"), format!("{MAPS}/m00?resourceVersion=999999")]
+    {
         let answer = server.get(&path).await;
         let message = format!("Timeout: Too large resource version: 999999, current: {current}");
         assert_eq!(answer.failure(), (504, "Timeout".to_owned(), message));
@@ -142,9 +171,17 @@ async fn list_as_table_has_columns_and_rows() {
     let server = Server::start().await;
     server.post("/api/v1/namespaces/default/pods", pod("p")).await.expect(201);
     let accept = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
-    let table = server.send(Method::GET, "/api/v1/namespaces/default/pods", &[accept], "").await.expect(200);
+    let table = server
+        .send(Method::GET, "/api/v1/namespaces/default/pods", &[accept], "")
+        .await
+        .expect(200);
     assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
-    let columns: Vec<&str> = table["columnDefinitions"].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str()).collect();
+    let columns: Vec<&str> = table["columnDefinitions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|c| c["name"].as_str())
+        .collect();
     assert_eq!(&columns[..5], ["Name", "Ready", "Status", "Restarts", "Age"]);
     assert_eq!(table["rows"][0]["cells"][0], "p");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
@@ -173,12 +210,14 @@ async fn list_large_answers_are_compressed_when_accepted() {
     }
     let plain = server.get(MAPS).await;
     assert!(!plain.headers.contains_key("content-encoding"));
-    let small = server.send(Method::GET, &format!("{MAPS}/a"), &[("accept-encoding", "gzip")], "").await;
+    let small =
+        server.send(Method::GET, &format!("{MAPS}/a"), &[("accept-encoding", "gzip")], "").await;
     assert!(!small.headers.contains_key("content-encoding"));
     let packed = server.send(Method::GET, MAPS, &[("accept-encoding", "gzip")], "").await;
     assert_eq!(packed.headers["content-encoding"], "gzip");
     let mut unpacked = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut unpacked).expect("gzip");
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed.body[..]), &mut unpacked)
+        .expect("gzip");
     assert_eq!(unpacked, plain.body);
 }
 

@@ -9,7 +9,10 @@ async fn namespaces_of_the_system_exist_and_survive_a_restart() {
     let server = Server::start().await;
     let names = |list: Value| -> Vec<String> {
         let items = list["items"].as_array().cloned().unwrap_or_default();
-        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+        items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
     };
     let expected = ["default", "kube-node-lease", "kube-public", "kube-system"];
     let before = server.get("/api/v1/namespaces").await.expect(200);
@@ -25,7 +28,8 @@ async fn namespaces_that_may_not_be_deleted_stay() {
     let server = Server::start().await;
     for name in ["default", "kube-system", "kube-public"] {
         let answer = server.delete(&format!("/api/v1/namespaces/{name}"), Value::Null).await;
-        let message = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+        let message =
+            format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
         assert_eq!(answer.failure(), (403, "Forbidden".to_owned(), message));
     }
 }
@@ -34,7 +38,10 @@ async fn namespaces_that_may_not_be_deleted_stay() {
 async fn create_in_a_missing_namespace_is_404() {
     let server = Server::start().await;
     let answer = server.post("/api/v1/namespaces/none/configmaps", config_map("a")).await;
-    assert_eq!(answer.failure(), (404, "NotFound".to_owned(), "namespaces \"none\" not found".to_owned()));
+    assert_eq!(
+        answer.failure(),
+        (404, "NotFound".to_owned(), "namespaces \"none\" not found".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ async fn race_of_64_updates_with_one_resource_version_has_one_winner() {
         .map(|index| {
             let (server, mut body) = (server.clone(), made.clone());
             body["data"] = json!({"winner": index.to_string()});
-            tokio::spawn(async move { server.put(&format!("{MAPS}/a"), body).await.status.as_u16() })
+            tokio::spawn(
+                async move { server.put(&format!("{MAPS}/a"), body).await.status.as_u16() },
+            )
         })
         .collect();
     let mut codes = Vec::new();
@@ -33,7 +35,9 @@ async fn race_of_64_patches_without_version_loses_none() {
         .map(|index| {
             let server = server.clone();
             let patch = json!({"data": {format!("k{index}"): "v"}});
-            tokio::spawn(async move { server.patch(&format!("{MAPS}/a"), "merge-patch", patch).await.status.as_u16() })
+            tokio::spawn(async move {
+                server.patch(&format!("{MAPS}/a"), "merge-patch", patch).await.status.as_u16()
+            })
         })
         .collect();
     for task in tasks {
@@ -83,7 +87,8 @@ async fn race_of_a_read_after_a_write_sees_it() {
         let name = format!("m{index}");
         server.post(MAPS, config_map(&name)).await.expect(201);
         server.get(&format!("{MAPS}/{name}")).await.expect(200);
-        let list = server.get(&format!("{MAPS}?fieldSelector=metadata.name%3D{name}")).await.expect(200);
+        let list =
+            server.get(&format!("{MAPS}?fieldSelector=metadata.name%3D{name}")).await.expect(200);
         assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
         server.delete(&format!("{MAPS}/{name}"), Value::Null).await.expect(200);
         assert_eq!(server.get(&format!("{MAPS}/{name}")).await.status, 404);

@@ -16,7 +16,10 @@ struct Nobody;
 
 #[async_trait::async_trait]
 impl Authenticator for Nobody {
-    async fn authenticate(&self, _: &http::request::Parts) -> Result<Option<UserInfo>, StatusError> {
+    async fn authenticate(
+        &self,
+        _: &http::request::Parts,
+    ) -> Result<Option<UserInfo>, StatusError> {
         Ok(None)
     }
 }
@@ -38,7 +41,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 
     /// Code, reason and message of a `Status`.
@@ -95,7 +99,13 @@ impl Server {
         self.service_account(name).await;
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::new(Body::from(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().expect("a path");
@@ -116,11 +126,13 @@ impl Server {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string())
+            .await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string())
+            .await
     }
 
     pub async fn patch(&self, path: &str, kind: &str, body: Value) -> Answer {

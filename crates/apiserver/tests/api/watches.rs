@@ -9,7 +9,10 @@ use crate::support::{Server, config_map, labelled, pod};
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 fn version(object: &Value) -> u64 {
-    object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).expect("a resourceVersion")
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .expect("a resourceVersion")
 }
 
 #[tokio::test]
@@ -19,7 +22,10 @@ async fn watch_without_revision_begins_with_what_there_is() {
     for query in ["watch=1", "watch=true&resourceVersion=0"] {
         let mut watch = server.watch(&format!("{MAPS}?{query}")).await;
         assert_eq!(watch.short().await, "ADDED a", "{query}");
-        server.patch(&format!("{MAPS}/a"), "merge-patch", json!({"data": {"q": query}})).await.expect(200);
+        server
+            .patch(&format!("{MAPS}/a"), "merge-patch", json!({"data": {"q": query}}))
+            .await
+            .expect(200);
         assert_eq!(watch.short().await, "MODIFIED a", "{query}");
     }
 }
@@ -30,11 +36,15 @@ async fn watch_after_a_list_misses_and_repeats_nothing() {
     server.post(MAPS, config_map("a")).await.expect(201);
     let list = server.get(MAPS).await.expect(200);
     server.post(MAPS, config_map("b")).await.expect(201);
-    let mut watch = server.watch(&format!("{MAPS}?watch=1&resourceVersion={}", version(&list))).await;
+    let mut watch =
+        server.watch(&format!("{MAPS}?watch=1&resourceVersion={}", version(&list))).await;
     assert_eq!(watch.short().await, "ADDED b");
     server.delete(&format!("{MAPS}/a"), Value::Null).await.expect(200);
     let event = watch.next().await.expect("an event");
-    assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("a")));
+    assert_eq!(
+        (&event["type"], &event["object"]["metadata"]["name"]),
+        (&json!("DELETED"), &json!("a"))
+    );
     assert_eq!(event["object"]["kind"], "ConfigMap");
     assert_eq!(version(&event["object"]), store::Store::revision(&*server.store));
 }
@@ -49,7 +59,10 @@ async fn watch_selector_objects_enter_and_leave() {
     let left = server.put(&format!("{MAPS}/a"), labelled("a", "z")).await.expect(200);
     let event = watch.next().await.expect("an event");
     assert_eq!(event["type"], "DELETED");
-    assert_eq!((&event["object"]["metadata"]["labels"]["app"], version(&event["object"])), (&json!("x"), version(&left)));
+    assert_eq!(
+        (&event["object"]["metadata"]["labels"]["app"], version(&event["object"])),
+        (&json!("x"), version(&left))
+    );
     server.delete(&format!("{MAPS}/a"), Value::Null).await.expect(200);
     server.post(MAPS, labelled("b", "x")).await.expect(201);
     assert_eq!(watch.short().await, "ADDED b");
@@ -71,7 +84,8 @@ async fn watch_field_selector_follows_one_node() {
 #[tokio::test]
 async fn watch_of_a_name_sees_only_it() {
     let server = Server::start().await;
-    let mut by_field = server.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Db")).await;
+    let mut by_field =
+        server.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Db")).await;
     let mut by_path = server.watch("/api/v1/watch/namespaces/default/configmaps/b").await;
     for name in ["a", "b"] {
         server.post(MAPS, config_map(name)).await.expect(201);
@@ -84,7 +98,8 @@ async fn watch_of_a_name_sees_only_it() {
 async fn watch_send_initial_events_ends_them_with_a_bookmark() {
     let server = Server::start().await;
     server.post(MAPS, config_map("a")).await.expect(201);
-    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let query =
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut watch = server.watch(&format!("{MAPS}?{query}")).await;
     assert_eq!(watch.short().await, "ADDED a");
     let bookmark = watch.next().await.expect("a bookmark");
@@ -99,12 +114,19 @@ async fn watch_send_initial_events_ends_them_with_a_bookmark() {
 async fn watch_bookmarks_move_on_without_changes_of_the_resource() {
     let server = Server::start().await;
     let start = store::Store::revision(&*server.store);
-    let mut watch = server.watch(&format!("{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=3&resourceVersion={start}")).await;
+    let mut watch = server
+        .watch(&format!(
+            "{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=3&resourceVersion={start}"
+        ))
+        .await;
     server.namespace("elsewhere").await;
     let bookmark = watch.next().await.expect("a bookmark");
     assert_eq!(bookmark["type"], "BOOKMARK");
     assert_eq!(version(&bookmark["object"]), store::Store::revision(&*server.store));
-    assert_eq!((&bookmark["object"]["kind"], &bookmark["object"]["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+    assert_eq!(
+        (&bookmark["object"]["kind"], &bookmark["object"]["apiVersion"]),
+        (&json!("ConfigMap"), &json!("v1"))
+    );
 }
 
 #[tokio::test]
@@ -113,16 +135,26 @@ async fn watch_from_history_serves_what_the_ring_lost_until_compaction() {
     let made = server.post(MAPS, labelled("a", "x")).await.expect(201);
     server.delete(&format!("{MAPS}/a"), Value::Null).await.expect(200);
     // A second server over the same store has an empty ring.
-    let api = apiserver::ApiServer::start(crate::support::config(server.store.clone())).await.expect("a server");
+    let api = apiserver::ApiServer::start(crate::support::config(server.store.clone()))
+        .await
+        .expect("a server");
     let late = Server { api, store: server.store.clone() };
-    let mut watch = late.watch(&format!("{MAPS}?watch=1&labelSelector=app%3Dx&resourceVersion={}", version(&made) - 1)).await;
+    let mut watch = late
+        .watch(&format!(
+            "{MAPS}?watch=1&labelSelector=app%3Dx&resourceVersion={}",
+            version(&made) - 1
+        ))
+        .await;
     assert_eq!(watch.short().await, "ADDED a");
     assert_eq!(watch.short().await, "DELETED a");
     let now = store::Store::revision(&*server.store);
     store::Store::compact(&*server.store, now).await.expect("a compaction");
     let mut expired = late.watch(&format!("{MAPS}?watch=1&resourceVersion=1")).await;
     let event = expired.next().await.expect("an event");
-    assert_eq!((&event["type"], &event["object"]["code"], &event["object"]["reason"]), (&json!("ERROR"), &json!(410), &json!("Expired")));
+    assert_eq!(
+        (&event["type"], &event["object"]["code"], &event["object"]["reason"]),
+        (&json!("ERROR"), &json!(410), &json!("Expired"))
+    );
     let message = event["object"]["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("too old resource version: 1 ("), "{message}");
     assert!(expired.next().await.is_none());
@@ -138,13 +170,17 @@ async fn watch_ends_at_its_timeout() {
 #[tokio::test]
 async fn watch_as_table_names_columns_once() {
     let server = Server::start().await;
-    let mut watch = server.watch_as(&format!("{MAPS}?watch=1"), "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let mut watch = server
+        .watch_as(&format!("{MAPS}?watch=1"), "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .await;
     for name in ["a", "b"] {
         server.post(MAPS, config_map(name)).await.expect(201);
     }
     let first = watch.next().await.expect("an event");
     assert_eq!(first["object"]["kind"], "Table");
-    assert!(first["object"]["columnDefinitions"].as_array().is_some_and(|columns| !columns.is_empty()));
+    assert!(
+        first["object"]["columnDefinitions"].as_array().is_some_and(|columns| !columns.is_empty())
+    );
     assert_eq!(first["object"]["rows"][0]["cells"][0], "a");
     let second = watch.next().await.expect("an event");
     assert_eq!(second["object"]["columnDefinitions"], json!([]));
@@ -179,7 +215,8 @@ async fn watch_replay_of_concurrent_writes_equals_the_list() {
     for round in 0..4_u64 {
         let watcher = replay(server.clone(), round);
         watchers.push(tokio::spawn(watcher));
-        let writers: Vec<_> = (0..4_u64).map(|seed| tokio::spawn(write(server.clone(), round * 7 + seed))).collect();
+        let writers: Vec<_> =
+            (0..4_u64).map(|seed| tokio::spawn(write(server.clone(), round * 7 + seed))).collect();
         for writer in writers {
             writer.await.expect("a writer");
         }
@@ -190,7 +227,8 @@ async fn watch_replay_of_concurrent_writes_equals_the_list() {
         let selector = if round % 2 == 0 { "" } else { "?labelSelector=app%3Dx" };
         let list = server.get(&format!("{MAPS}{selector}")).await.expect(200);
         let items = list["items"].as_array().cloned().unwrap_or_default();
-        let listed: BTreeMap<String, u64> = items.iter().map(|item| (name(item), version(item))).collect();
+        let listed: BTreeMap<String, u64> =
+            items.iter().map(|item| (name(item), version(item))).collect();
         assert_eq!(replayed, listed, "watcher {round}");
     }
 }
@@ -204,7 +242,8 @@ async fn replay(server: Server, round: u64) -> BTreeMap<String, u64> {
     let selector = if round % 2 == 0 { "" } else { "&labelSelector=app%3Dx" };
     let list = server.get(&format!("{MAPS}?limit=100000{selector}")).await.expect(200);
     let items = list["items"].as_array().cloned().unwrap_or_default();
-    let mut state: BTreeMap<String, u64> = items.iter().map(|item| (name(item), version(item))).collect();
+    let mut state: BTreeMap<String, u64> =
+        items.iter().map(|item| (name(item), version(item))).collect();
     let mut last = version(&list);
     let mut watch = server.watch(&format!("{MAPS}?watch=1&resourceVersion={last}{selector}")).await;
     while !state.contains_key("end") {

@@ -16,29 +16,42 @@ async fn create_fills_in_what_the_server_knows() {
     let server = Server::start().await;
     let made = server.post(MAPS, config_map("a")).await.expect(201);
     let meta = &made["metadata"];
-    assert_eq!((&made["kind"], &meta["namespace"], &meta["name"]), (&json!("ConfigMap"), &json!("default"), &json!("a")));
+    assert_eq!(
+        (&made["kind"], &meta["namespace"], &meta["name"]),
+        (&json!("ConfigMap"), &json!("default"), &json!("a"))
+    );
     for field in ["uid", "resourceVersion", "creationTimestamp"] {
         assert!(meta[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {made}");
     }
     assert!(meta.get("managedFields").is_none());
     assert_eq!(server.get(&format!("{MAPS}/a")).await.expect(200), made);
     let again = server.post(MAPS, config_map("a")).await;
-    assert_eq!(again.failure(), (409, "AlreadyExists".to_owned(), "configmaps \"a\" already exists".to_owned()));
+    assert_eq!(
+        again.failure(),
+        (409, "AlreadyExists".to_owned(), "configmaps \"a\" already exists".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn create_in_another_namespace_than_the_path_is_refused() {
     let server = Server::start().await;
     let body = json!({"metadata": {"name": "a", "namespace": "other"}});
-    let message = "the namespace of the provided object does not match the namespace sent on the request";
-    assert_eq!(server.post(MAPS, body).await.failure(), (400, "BadRequest".to_owned(), message.to_owned()));
+    let message =
+        "the namespace of the provided object does not match the namespace sent on the request";
+    assert_eq!(
+        server.post(MAPS, body).await.failure(),
+        (400, "BadRequest".to_owned(), message.to_owned())
+    );
 }
 
 #[tokio::test]
 async fn create_with_resource_version_is_refused() {
     let server = Server::start().await;
     let body = json!({"metadata": {"name": "a", "resourceVersion": "5"}});
-    assert_eq!(server.post(MAPS, body).await.failure().2, "resourceVersion should not be set on objects to be created");
+    assert_eq!(
+        server.post(MAPS, body).await.failure().2,
+        "resourceVersion should not be set on objects to be created"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +71,10 @@ async fn create_generate_name_makes_distinct_names() {
 async fn create_dry_run_answers_but_stores_nothing() {
     let server = Server::start().await;
     let made = server.post(&format!("{MAPS}?dryRun=All"), config_map("a")).await.expect(201);
-    assert!(made["metadata"]["uid"].is_string() && made["metadata"].get("resourceVersion").is_none(), "{made}");
+    assert!(
+        made["metadata"]["uid"].is_string() && made["metadata"].get("resourceVersion").is_none(),
+        "{made}"
+    );
     assert_eq!(server.get(&format!("{MAPS}/a")).await.status, 404);
     assert_eq!(server.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).await.failure().0, 422);
     server.post(MAPS, config_map("a")).await.expect(201);
@@ -66,7 +82,10 @@ async fn create_dry_run_answers_but_stores_nothing() {
     let taken = server.post(&format!("{MAPS}?dryRun=All"), config_map("a")).await;
     assert_eq!(taken.failure().1, "AlreadyExists");
     let put = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
-    assert_eq!(server.put(&format!("{MAPS}/a?dryRun=All"), put).await.expect(200)["data"]["k"], "v");
+    assert_eq!(
+        server.put(&format!("{MAPS}/a?dryRun=All"), put).await.expect(200)["data"]["k"],
+        "v"
+    );
     server.delete(&format!("{MAPS}/a?dryRun=All"), Value::Null).await.expect(200);
     assert_eq!(server.get(&format!("{MAPS}/a")).await.body, before);
 }
@@ -99,7 +118,10 @@ async fn update_needs_the_current_resource_version_if_it_names_one() {
     let foreign = json!({"metadata": {"name": "a", "uid": "0"}});
     assert_eq!(server.put(&path, foreign).await.failure().1, "Conflict");
     let renamed = server.put(&path, config_map("b")).await;
-    assert_eq!(renamed.failure().2, "the name of the object (b) does not match the name on the URL (a)");
+    assert_eq!(
+        renamed.failure().2,
+        "the name of the object (b) does not match the name on the URL (a)"
+    );
     assert_eq!(server.put(&format!("{MAPS}/none"), config_map("none")).await.failure().0, 404);
 }
 
@@ -122,20 +144,35 @@ async fn update_lease_that_is_absent_creates_it() {
     let blind = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "x"}});
     let (code, _, message) = server.put(path, blind).await.failure();
     assert_eq!(code, 422);
-    assert!(message.contains("metadata.resourceVersion: Invalid value: 0x0: must be specified for an update") || message.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update"), "{message}");
+    assert!(
+        message.contains(
+            "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+        ) || message.contains(
+            "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+        ),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn patch_json_merge_and_strategic_change_the_object() {
     let server = Server::start().await;
     let path = format!("{MAPS}/a");
-    server.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "1", "l": "2"}})).await.expect(201);
-    let merged = server.patch(&path, "merge-patch", json!({"data": {"k": null, "m": "3"}})).await.expect(200);
+    server
+        .post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "1", "l": "2"}}))
+        .await
+        .expect(201);
+    let merged = server
+        .patch(&path, "merge-patch", json!({"data": {"k": null, "m": "3"}}))
+        .await
+        .expect(200);
     assert_eq!(merged["data"], json!({"l": "2", "m": "3"}));
     let operations = json!([{"op": "test", "path": "/data/l", "value": "2"}, {"op": "replace", "path": "/data/l", "value": "x"}]);
     let patched = server.patch(&path, "json-patch", operations).await.expect(200);
     assert_eq!(patched["data"], json!({"l": "x", "m": "3"}));
-    let failed = server.patch(&path, "json-patch", json!([{"op": "test", "path": "/data/l", "value": "no"}])).await;
+    let failed = server
+        .patch(&path, "json-patch", json!([{"op": "test", "path": "/data/l", "value": "no"}]))
+        .await;
     assert_eq!(failed.failure().0, 422);
     let unknown = server.patch(&path, "apply-patch", json!({})).await;
     assert_eq!(unknown.failure().1, "UnsupportedMediaType");
@@ -147,7 +184,9 @@ async fn patch_json_merge_and_strategic_change_the_object() {
     assert_eq!(renamed.failure().0, 400);
     let warned = server.patch(&path, "merge-patch", json!({"foo": 1})).await;
     assert_eq!(warned.warnings().len(), 1);
-    let strict = server.patch(&format!("{path}?fieldValidation=Strict"), "merge-patch", json!({"foo": 1})).await;
+    let strict = server
+        .patch(&format!("{path}?fieldValidation=Strict"), "merge-patch", json!({"foo": 1}))
+        .await;
     assert_eq!(strict.failure().0, 422);
 }
 
@@ -162,12 +201,18 @@ async fn status_and_spec_are_kept_apart() {
     body["status"]["readyReplicas"] = json!(3);
     body["status"]["replicas"] = json!(3);
     let status = server.put(&format!("{path}/status"), body.clone()).await.expect(200);
-    assert_eq!((&status["spec"]["replicas"], &status["status"]["readyReplicas"]), (&json!(1), &json!(3)));
+    assert_eq!(
+        (&status["spec"]["replicas"], &status["status"]["readyReplicas"]),
+        (&json!(1), &json!(3))
+    );
     assert_eq!(status["metadata"]["generation"], 1);
     body["metadata"]["resourceVersion"] = json!("");
     body["status"]["readyReplicas"] = json!(5);
     let main = server.put(&path, body).await.expect(200);
-    assert_eq!((&main["spec"]["replicas"], &main["status"]["readyReplicas"]), (&json!(7), &json!(3)));
+    assert_eq!(
+        (&main["spec"]["replicas"], &main["status"]["readyReplicas"]),
+        (&json!(7), &json!(3))
+    );
     assert_eq!(main["metadata"]["generation"], 2);
     assert_eq!(server.get(&format!("{path}/status")).await.expect(200), main);
 }
@@ -178,15 +223,22 @@ async fn scale_reads_and_sets_replicas() {
     let path = format!("{DEPLOYMENTS}/d/scale");
     server.post(DEPLOYMENTS, deployment("d")).await.expect(201);
     let mut scale = server.get(&path).await.expect(200);
-    assert_eq!((&scale["kind"], &scale["apiVersion"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!("autoscaling/v1"), &json!(1)));
+    assert_eq!(
+        (&scale["kind"], &scale["apiVersion"], &scale["spec"]["replicas"]),
+        (&json!("Scale"), &json!("autoscaling/v1"), &json!(1))
+    );
     assert_eq!(scale["status"]["selector"], "app=d");
     scale["spec"]["replicas"] = json!(4);
     assert_eq!(server.put(&path, scale.clone()).await.expect(200)["spec"]["replicas"], 4);
     assert_eq!(server.put(&path, scale).await.failure().1, "Conflict");
-    let patched = server.patch(&path, "merge-patch", json!({"spec": {"replicas": 2}})).await.expect(200);
+    let patched =
+        server.patch(&path, "merge-patch", json!({"spec": {"replicas": 2}})).await.expect(200);
     assert_eq!(patched["spec"]["replicas"], 2);
     let deployment = server.get(&format!("{DEPLOYMENTS}/d")).await.expect(200);
-    assert_eq!((&deployment["spec"]["replicas"], &deployment["metadata"]["generation"]), (&json!(2), &json!(3)));
+    assert_eq!(
+        (&deployment["spec"]["replicas"], &deployment["metadata"]["generation"]),
+        (&json!(2), &json!(3))
+    );
     let negative = server.patch(&path, "merge-patch", json!({"spec": {"replicas": -1}})).await;
     assert_eq!(negative.failure().0, 422);
 }
@@ -197,7 +249,10 @@ async fn binding_gives_a_pod_its_node_once() {
     server.post(PODS, pod("p")).await.expect(201);
     let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
     let done = server.post(&format!("{PODS}/p/binding"), binding.clone()).await.expect(201);
-    assert_eq!((&done["kind"], &done["status"], &done["code"]), (&json!("Status"), &json!("Success"), &json!(201)));
+    assert_eq!(
+        (&done["kind"], &done["status"], &done["code"]),
+        (&json!("Status"), &json!("Success"), &json!(201))
+    );
     let bound = server.get(&format!("{PODS}/p")).await.expect(200);
     assert_eq!(bound["spec"]["nodeName"], "n");
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
@@ -230,7 +285,10 @@ async fn pod_with_an_unknown_service_account_is_forbidden() {
     body["spec"]["serviceAccountName"] = json!("ghost");
     let message = "pods \"p\" is forbidden: error looking up service account default/ghost: serviceaccounts \"ghost\" not found";
     let got = server.post(PODS, body).await.failure();
-    assert_eq!((got.0, got.2.replace("serviceaccount \"", "serviceaccounts \"")), (403, message.to_owned()));
+    assert_eq!(
+        (got.0, got.2.replace("serviceaccount \"", "serviceaccounts \"")),
+        (403, message.to_owned())
+    );
 }
 
 #[tokio::test]
@@ -255,13 +313,22 @@ async fn service_addresses_are_unique_and_returned() {
     let fixed = server.post(path, service("dns", "10.43.0.10")).await.expect(201);
     assert_eq!(fixed["spec"]["clusterIP"], "10.43.0.10");
     let taken = server.post(path, service("other", "10.43.0.10")).await.failure();
-    assert_eq!(taken.2, "Service \"other\" is invalid: spec.clusterIPs: Invalid value: [\"10.43.0.10\"]: failed to allocate IP: provided IP is already allocated");
+    assert_eq!(
+        taken.2,
+        "Service \"other\" is invalid: spec.clusterIPs: Invalid value: [\"10.43.0.10\"]: failed to allocate IP: provided IP is already allocated"
+    );
     assert_eq!(server.post(path, service("far", "192.168.1.1")).await.failure().0, 422);
     let headless = server.post(path, service("headless", "None")).await.expect(201);
     assert_eq!(headless["spec"]["clusterIP"], "None");
     server.delete(&format!("{path}/dns"), Value::Null).await.expect(200);
     server.post(path, service("dns2", "10.43.0.10")).await.expect(201);
-    let merged = server.patch(&format!("{path}/a"), "merge-patch", json!({"spec": {"clusterIP": null, "clusterIPs": null}})).await;
+    let merged = server
+        .patch(
+            &format!("{path}/a"),
+            "merge-patch",
+            json!({"spec": {"clusterIP": null, "clusterIPs": null}}),
+        )
+        .await;
     assert!(seen.contains(merged.expect(200)["spec"]["clusterIP"].as_str().unwrap_or_default()));
     let mut node_port = service("np", "");
     node_port["spec"]["type"] = json!("NodePort");
