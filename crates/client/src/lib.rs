@@ -24,7 +24,7 @@ pub use controller::{Action, Caches, Controller, Plan, Watches};
 pub use error::ApiErrorExt;
 pub use events::{EventRecorder, EventType};
 pub use informer::{Cache, Change, Informers};
-pub use kube::{Api, Client, Error};
+pub use kube::{self, Api, Client, Error};
 pub use resource::{Kind, ObjectKey, ResourceType, object_reference};
 pub use retry::{apply_status, retry_on_conflict};
 pub use tokio_util::sync::CancellationToken;
