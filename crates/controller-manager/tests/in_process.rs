@@ -11,16 +11,16 @@ use std::time::Duration;
 use apiserver::authn::{GROUP_MASTERS, UserInfo};
 use apiserver::authz::{FixedPolicy, USER_CONTROLLER_MANAGER};
 use apiserver::{ApiServer, Config, DEFAULT_EVENT_TTL, DEFAULT_SERVICE_CIDR};
+use client::kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use client::{Api, ApiErrorExt, Cache, CancellationToken, Client, Informers, Kind, ObjectKey};
 use controller_manager::Options;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
-use client::kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// Longest time one expectation may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Cluster {
     client: Client,
@@ -37,7 +37,10 @@ impl Drop for Cluster {
 impl Cluster {
     /// An API server on an empty store, with all controllers.
     async fn start() -> Self {
-        let _set_by_another_test = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let _set_by_another_test = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let config = Config {
             store: Arc::new(store::Memory::default()),
             authenticator: Arc::new(apiserver::authn::Union::new(Vec::new())),
@@ -51,8 +54,13 @@ impl Cluster {
         let as_user = |user: UserInfo| Client::new(server.transport(user), "default");
         let client = as_user(UserInfo::authenticated("admin", [GROUP_MASTERS]));
         let shutdown = CancellationToken::new();
-        let options = Options { root_ca_pem: Some("CA".into()), cluster_cidr: Some("10.42.0.0/16".into()), node_cidr_mask_size: None };
-        let controllers = as_user(UserInfo::authenticated(USER_CONTROLLER_MANAGER, ["system:authenticated"]));
+        let options = Options {
+            root_ca_pem: Some("CA".into()),
+            cluster_cidr: Some("10.42.0.0/16".into()),
+            node_cidr_mask_size: None,
+        };
+        let controllers =
+            as_user(UserInfo::authenticated(USER_CONTROLLER_MANAGER, ["system:authenticated"]));
         tokio::spawn(controller_manager::run(controllers, options, shutdown.clone()));
         let informers = Informers::new(client.clone(), shutdown.clone());
         Self { client, informers, shutdown }
@@ -72,13 +80,17 @@ impl Cluster {
         tokio::spawn(async move {
             loop {
                 let Some(pod) = changes.next().await.new else { continue };
-                if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running") {
+                if pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+                {
                     continue;
                 }
-                let api: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap());
+                let api: Api<Pod> =
+                    Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap());
                 let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}]}});
                 let name = pod.metadata.name.as_deref().unwrap();
-                let _may_be_gone = api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await;
+                let _may_be_gone = api
+                    .patch_status(name, &PatchParams::default(), &Patch::Strategic(status))
+                    .await;
             }
         });
     }
@@ -88,17 +100,46 @@ impl Cluster {
         let cache = self.informers.store::<K>();
         let wait = cache.wait_for(|cache| cache.has_synced() && look(cache));
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("{what}: in vain; there is {}", serde_json::to_string(&cache.list().iter().map(|o| serde_json::to_value(&**o).unwrap()).collect::<Vec<_>>()).unwrap());
+            panic!(
+                "{what}: in vain; there is {}",
+                serde_json::to_string(
+                    &cache
+                        .list()
+                        .iter()
+                        .map(|o| serde_json::to_value(&**o).unwrap())
+                        .collect::<Vec<_>>()
+                )
+                .unwrap()
+            );
         }
+    }
+
+    /// The cache of `K`, once it is filled.
+    async fn store<K: Kind>(&self) -> Cache<K> {
+        let cache = self.informers.store::<K>();
+        cache.synced().await;
+        cache
     }
 
     async fn expect_deployment(&self, what: &str, look: impl Fn(&Deployment) -> bool) {
         let key = ObjectKey::namespaced("default", "web");
-        self.expect::<Deployment>(what, |cache| cache.get(&key).is_some_and(|deployment| look(&deployment))).await;
+        self.expect::<Deployment>(what, |cache| {
+            cache.get(&key).is_some_and(|deployment| look(&deployment))
+        })
+        .await;
     }
 
+    /// Patches the Deployment and waits until its cache shows that.
     async fn patch_deployment(&self, patch: Value) {
-        self.api::<Deployment>().patch("web", &PatchParams::default(), &Patch::Strategic(patch)).await.expect("the Deployment is patched");
+        let patched = self
+            .api::<Deployment>()
+            .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
+            .await;
+        let patched = patched.expect("the Deployment is patched");
+        self.store::<Deployment>()
+            .await
+            .reached(client::resource::revision_of(&patched.metadata))
+            .await;
     }
 }
 
@@ -117,8 +158,14 @@ fn deployment(replicas: i32) -> Deployment {
 /// Whether the newest generation is rolled out completely.
 fn is_rolled_out(deployment: &Deployment, replicas: i32) -> bool {
     let status = deployment.status.clone().unwrap_or_default();
-    let counts = [status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas];
-    status.observed_generation == deployment.metadata.generation && counts.iter().all(|count| count.unwrap_or(0) == replicas)
+    let counts = [
+        status.replicas,
+        status.updated_replicas,
+        status.ready_replicas,
+        status.available_replicas,
+    ];
+    status.observed_generation == deployment.metadata.generation
+        && counts.iter().all(|count| count.unwrap_or(0) == replicas)
 }
 
 fn active(pods: &Cache<Pod>) -> usize {
@@ -131,11 +178,15 @@ async fn dep_03_to_11_deployment_lives_and_dies() {
     cluster.play_kubelet();
     let deployments = cluster.api::<Deployment>();
     deployments.create(&PostParams::default(), &deployment(3)).await.expect("created");
-    cluster.expect_deployment("dep_03: the first rollout ends", |deployment| is_rolled_out(deployment, 3)).await;
+    cluster
+        .expect_deployment("dep_03: the first rollout ends", |deployment| {
+            is_rolled_out(deployment, 3)
+        })
+        .await;
     let first = deployments.get("web").await.unwrap();
     assert_eq!(first.metadata.annotations.unwrap()["deployment.kubernetes.io/revision"], "1");
 
-    let pods = cluster.informers.store::<Pod>();
+    let pods = cluster.store::<Pod>().await;
     let victim = pods.list()[0].metadata.name.clone().unwrap();
     cluster.api::<Pod>().delete(&victim, &DeleteParams::default()).await.expect("deleted");
     cluster
@@ -147,18 +198,36 @@ async fn dep_03_to_11_deployment_lives_and_dies() {
     cluster.patch_deployment(json!({"spec": {"replicas": 5}})).await;
     cluster.expect_deployment("dep_11: scaled up", |deployment| is_rolled_out(deployment, 5)).await;
     cluster.patch_deployment(json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "other"}]}}}})).await;
-    cluster.expect_deployment("dep_05: the second rollout ends", |deployment| is_rolled_out(deployment, 5)).await;
-    let sets: Vec<i32> = cluster.informers.store::<ReplicaSet>().list().iter().map(|set| set.spec.as_ref().unwrap().replicas.unwrap()).collect();
+    cluster
+        .expect_deployment("dep_05: the second rollout ends", |deployment| {
+            is_rolled_out(deployment, 5)
+        })
+        .await;
+    let sets: Vec<i32> = cluster
+        .store::<ReplicaSet>()
+        .await
+        .list()
+        .iter()
+        .map(|set| set.spec.as_ref().unwrap().replicas.unwrap())
+        .collect();
     assert_eq!(sets.iter().filter(|replicas| **replicas == 5).count(), 1, "{sets:?}");
-    assert_eq!(deployments.get("web").await.unwrap().metadata.annotations.unwrap()["deployment.kubernetes.io/revision"], "2");
+    assert_eq!(
+        deployments.get("web").await.unwrap().metadata.annotations.unwrap()["deployment.kubernetes.io/revision"],
+        "2"
+    );
 
     cluster
         .expect::<Event>("evt_01: what was done is told", |events| {
             let events = events.list();
             let has = |reason: &str, text: &str| {
-                events.iter().any(|event| event.reason.as_deref() == Some(reason) && event.message.as_deref().unwrap_or_default().contains(text))
+                events.iter().any(|event| {
+                    event.reason.as_deref() == Some(reason)
+                        && event.message.as_deref().unwrap_or_default().contains(text)
+                })
             };
-            has("ScalingReplicaSet", "from 0 to 3") && has("SuccessfulCreate", "Created pod: web-") && has("SuccessfulDelete", "Deleted pod: web-")
+            has("ScalingReplicaSet", "from 0 to 3")
+                && has("SuccessfulCreate", "Created pod: web-")
+                && has("SuccessfulDelete", "Deleted pod: web-")
         })
         .await;
 
@@ -176,8 +245,14 @@ async fn own_writes_are_seen_before_the_next_run_so_no_pod_is_created_twice() {
         log.lock().unwrap().extend(change.new.as_ref().and_then(|pod| pod.metadata.uid.clone()));
     });
     cluster.play_kubelet();
-    cluster.api::<Deployment>().create(&PostParams::default(), &deployment(150)).await.expect("created");
-    cluster.expect_deployment("all pods are ready", |deployment| is_rolled_out(deployment, 150)).await;
+    cluster
+        .api::<Deployment>()
+        .create(&PostParams::default(), &deployment(150))
+        .await
+        .expect("created");
+    cluster
+        .expect_deployment("all pods are ready", |deployment| is_rolled_out(deployment, 150))
+        .await;
     assert_eq!(created.lock().unwrap().len(), 150);
 }
 
@@ -195,15 +270,20 @@ async fn dep_09_foreground_deletion_takes_the_dependents_first_and_orphaning_lea
             sets.list().iter().all(|set| set.metadata.owner_references.is_none()) && sets.len() == 1
         })
         .await;
-    assert_eq!(active(&cluster.informers.store::<Pod>()), 2);
+    assert_eq!(active(&cluster.store::<Pod>().await), 2);
 
     deployments.create(&PostParams::default(), &deployment(2)).await.expect("created");
-    cluster.expect::<ReplicaSet>("the ReplicaSet is adopted", |sets| sets.list().iter().all(|set| set.metadata.owner_references.is_some())).await;
-    assert_eq!(cluster.informers.store::<ReplicaSet>().len(), 1);
+    cluster
+        .expect::<ReplicaSet>("the ReplicaSet is adopted", |sets| {
+            sets.list().iter().all(|set| set.metadata.owner_references.is_some())
+        })
+        .await;
+    assert_eq!(cluster.store::<ReplicaSet>().await.len(), 1);
     deployments.delete("web", &DeleteParams::foreground()).await.expect("deleted");
     cluster.expect::<Deployment>("the Deployment goes", Cache::is_empty).await;
     let list = |path: &str| http::Request::get(path).body(Vec::new()).unwrap();
-    let left: Value = cluster.client.request(list("/api/v1/namespaces/default/pods")).await.unwrap();
+    let left: Value =
+        cluster.client.request(list("/api/v1/namespaces/default/pods")).await.unwrap();
     assert_eq!(left["items"], json!([]), "the pods went before");
 }
 
@@ -211,15 +291,33 @@ async fn dep_09_foreground_deletion_takes_the_dependents_first_and_orphaning_lea
 async fn dep_07_earlier_template_brings_its_replica_set_back() {
     let cluster = Cluster::start().await;
     cluster.play_kubelet();
-    cluster.api::<Deployment>().create(&PostParams::default(), &deployment(2)).await.expect("created");
+    cluster
+        .api::<Deployment>()
+        .create(&PostParams::default(), &deployment(2))
+        .await
+        .expect("created");
     cluster.expect_deployment("rolled out", |deployment| is_rolled_out(deployment, 2)).await;
     let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
-    let revision = |deployment: &Deployment| deployment.metadata.annotations.as_ref().and_then(|all| all.get("deployment.kubernetes.io/revision").cloned());
+    let revision = |deployment: &Deployment| {
+        deployment
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get("deployment.kubernetes.io/revision").cloned())
+    };
     cluster.patch_deployment(image("other")).await;
-    cluster.expect_deployment("rolled out again", |found| is_rolled_out(found, 2) && revision(found).as_deref() == Some("2")).await;
+    cluster
+        .expect_deployment("rolled out again", |found| {
+            is_rolled_out(found, 2) && revision(found).as_deref() == Some("2")
+        })
+        .await;
     cluster.patch_deployment(image("knarr.local/hello:1.0")).await;
-    cluster.expect_deployment("rolled back", |found| is_rolled_out(found, 2) && revision(found).as_deref() == Some("3")).await;
-    assert_eq!(cluster.informers.store::<ReplicaSet>().len(), 2);
+    cluster
+        .expect_deployment("rolled back", |found| {
+            is_rolled_out(found, 2) && revision(found).as_deref() == Some("3")
+        })
+        .await;
+    assert_eq!(cluster.store::<ReplicaSet>().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,15 +327,32 @@ async fn namespace_gets_its_account_and_bundle_and_is_emptied_when_deleted() {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"name": "team"}})).unwrap();
     namespaces.create(&PostParams::default(), &namespace).await.expect("created");
-    cluster.expect::<ServiceAccount>("the account is made", |accounts| accounts.get(&ObjectKey::namespaced("team", "default")).is_some()).await;
-    cluster.expect::<ConfigMap>("the bundle is published", |maps| maps.get(&ObjectKey::namespaced("team", "kube-root-ca.crt")).is_some()).await;
+    cluster
+        .expect::<ServiceAccount>("the account is made", |accounts| {
+            accounts.get(&ObjectKey::namespaced("team", "default")).is_some()
+        })
+        .await;
+    cluster
+        .expect::<ConfigMap>("the bundle is published", |maps| {
+            maps.get(&ObjectKey::namespaced("team", "kube-root-ca.crt")).is_some()
+        })
+        .await;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "team");
     deployments.create(&PostParams::default(), &deployment(2)).await.expect("created");
     cluster.expect::<Pod>("pods run in it", |pods| pods.in_namespace("team").len() == 2).await;
     namespaces.delete("team", &DeleteParams::default()).await.expect("deleted");
-    cluster.expect::<Namespace>("the namespace goes", |all| all.get(&ObjectKey::cluster("team")).is_none()).await;
-    cluster.expect::<Pod>("with everything in it", |pods| pods.in_namespace("team").is_empty()).await;
-    let refused = deployments.create(&PostParams::default(), &deployment(1)).await.expect_err("nothing can be made in it");
+    cluster
+        .expect::<Namespace>("the namespace goes", |all| {
+            all.get(&ObjectKey::cluster("team")).is_none()
+        })
+        .await;
+    cluster
+        .expect::<Pod>("with everything in it", |pods| pods.in_namespace("team").is_empty())
+        .await;
+    let refused = deployments
+        .create(&PostParams::default(), &deployment(1))
+        .await
+        .expect_err("nothing can be made in it");
     assert!(refused.is_not_found(), "{refused}");
 }
 
@@ -246,9 +361,16 @@ async fn nodes_get_distinct_ranges_of_pod_addresses() {
     let cluster = Cluster::start().await;
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     for number in 0..20 {
-        let node = serde_json::from_value(json!({"metadata": {"name": format!("n{number}")}})).unwrap();
+        let node =
+            serde_json::from_value(json!({"metadata": {"name": format!("n{number}")}})).unwrap();
         nodes.create(&PostParams::default(), &node).await.expect("created");
     }
-    let ranges = |nodes: &Cache<Node>| nodes.list().iter().filter_map(|node| node.spec.as_ref()?.pod_cidr.clone()).collect::<BTreeSet<_>>();
+    let ranges = |nodes: &Cache<Node>| {
+        nodes
+            .list()
+            .iter()
+            .filter_map(|node| node.spec.as_ref()?.pod_cidr.clone())
+            .collect::<BTreeSet<_>>()
+    };
     cluster.expect::<Node>("every node has its own range", |nodes| ranges(nodes).len() == 20).await;
 }

@@ -82,6 +82,26 @@ enum Step {
     Single(Action),
 }
 
+/// Who has to know of a failed step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// The plan's `on_failure`.
+    InPlan,
+    /// Nobody: it is repeated.
+    Nobody,
+}
+
+impl Step {
+    fn told(&self) -> Told {
+        match self {
+            Self::Creates(_) | Self::Deletes(_) | Self::Single(Action::DeleteCollection { .. }) => {
+                Told::InPlan
+            }
+            Self::Single(_) => Told::Nobody,
+        }
+    }
+}
+
 fn into_steps(actions: Vec<Action>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for action in actions {
@@ -130,10 +150,10 @@ impl Executor {
     /// # Errors
     /// The first action that failed, after the plan's own answer to the failure was carried out.
     pub async fn execute(&self, plan: Plan, written: &mut Vec<Written>) -> Result<(), ActionError> {
-        let Err(error) = self.perform(plan.actions, written).await else { return Ok(()) };
-        if let Some(on_failure) = plan.on_failure {
+        let Err((error, told)) = self.perform(plan.actions, written).await else { return Ok(()) };
+        if let Some(on_failure) = plan.on_failure.filter(|_| told == Told::InPlan) {
             let actions = on_failure(&error.failure());
-            if let Err(second) = self.perform(actions, written).await {
+            if let Err((second, _)) = self.perform(actions, written).await {
                 tracing::debug!(error = %second, "could not report a failed plan");
             }
         }
@@ -144,14 +164,15 @@ impl Executor {
         &self,
         actions: Vec<Action>,
         written: &mut Vec<Written>,
-    ) -> Result<(), ActionError> {
+    ) -> Result<(), (ActionError, Told)> {
         for step in into_steps(actions) {
+            let told = step.told();
             let flow = match step {
-                Step::Creates(batch) => self.create_all(batch, written).await?,
-                Step::Deletes(batch) => self.delete_all(batch, written).await?,
-                Step::Single(action) => self.single(action, written).await?,
+                Step::Creates(batch) => self.create_all(batch, written).await,
+                Step::Deletes(batch) => self.delete_all(batch, written).await,
+                Step::Single(action) => self.single(action, written).await,
             };
-            if flow.is_break() {
+            if flow.map_err(|error| (error, told))?.is_break() {
                 break;
             }
         }

@@ -293,7 +293,8 @@ pub struct Failure {
     pub already_exists: bool,
 }
 
-/// What is to be done when an action failed, before the key is repeated. Pure.
+/// What is to be done when a creation or a deletion failed, before the key is repeated. Pure. Failed updates and patches
+/// are conflicts with someone who wrote first: they are repeated without a word.
 pub type OnFailure = Box<dyn FnOnce(&Failure) -> Vec<Action> + Send>;
 
 /// What is to be done for one key.
@@ -301,7 +302,7 @@ pub type OnFailure = Box<dyn FnOnce(&Failure) -> Vec<Action> + Send>;
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
-    /// What to do when one of them fails.
+    /// What to do when a creation or a deletion among them fails.
     pub on_failure: Option<OnFailure>,
     /// When to look at the key again though nothing changes.
     pub requeue_after: Option<Duration>,
