@@ -7,6 +7,7 @@
 
 mod default_toleration_seconds;
 mod namespace_lifecycle;
+mod node_restriction;
 mod priority;
 mod service_account;
 
@@ -17,6 +18,7 @@ use apimachinery::object::KubeObject;
 use apimachinery::status::StatusError;
 use async_trait::async_trait;
 
+use crate::authn::UserInfo;
 use crate::watch_cache::WatchCache;
 
 /// An object about to be created.
@@ -25,6 +27,8 @@ pub struct Creation<'a> {
     pub resource: &'static Resource,
     /// Its namespace; empty for cluster-scoped objects.
     pub namespace: &'a str,
+    /// Who creates it.
+    pub user: &'a UserInfo,
     /// The object, defaulted.
     pub object: &'a mut dyn KubeObject,
 }
@@ -32,15 +36,59 @@ pub struct Creation<'a> {
 impl Creation<'_> {
     /// The object as its type, if it is one.
     pub fn typed<K: 'static>(&mut self) -> Option<&mut K> {
-        self.object.as_any_mut().downcast_mut()
+        self.object.downcast_mut()
     }
 
     /// The refusal with Kubernetes' `is forbidden` in front.
     pub fn forbidden(&self, reason: impl std::fmt::Display) -> StatusError {
-        let meta = self.object.meta();
-        let name = meta.name.as_deref().filter(|name| !name.is_empty());
-        let shown = name.or(meta.generate_name.as_deref()).unwrap_or_default();
+        let name = self.object.name();
+        let prefix = self.object.meta().generate_name.as_deref().unwrap_or_default();
+        let shown = if name.is_empty() { prefix } else { name };
         StatusError::forbidden(&self.resource.group_resource(), shown, reason)
+    }
+}
+
+/// An object about to be replaced.
+pub struct Replacement<'a> {
+    /// Its row.
+    pub resource: &'static Resource,
+    /// The subresource that is written; empty for the object itself.
+    pub subresource: &'a str,
+    /// Who replaces it.
+    pub user: &'a UserInfo,
+    /// What it is to become, defaulted.
+    pub new: &'a mut dyn KubeObject,
+    /// What it is.
+    pub old: &'a dyn KubeObject,
+}
+
+impl Replacement<'_> {
+    /// New and old object as their type, if they are of it and the object itself is written.
+    pub fn whole<K: 'static>(&mut self) -> Option<(&mut K, &K)> {
+        let whole = self.subresource.is_empty();
+        self.new.downcast_mut().zip(self.old.downcast_ref()).filter(|_| whole)
+    }
+
+    /// The refusal with Kubernetes' `is forbidden` in front.
+    pub fn forbidden(&self, reason: impl std::fmt::Display) -> StatusError {
+        StatusError::forbidden(&self.resource.group_resource(), self.old.name(), reason)
+    }
+}
+
+/// An object about to be deleted.
+pub struct Deletion<'a> {
+    /// Its row.
+    pub resource: &'static Resource,
+    /// Who deletes it.
+    pub user: &'a UserInfo,
+    /// The object.
+    pub object: &'a dyn KubeObject,
+}
+
+impl Deletion<'_> {
+    /// The refusal with Kubernetes' `is forbidden` in front.
+    pub fn forbidden(&self, reason: impl std::fmt::Display) -> StatusError {
+        StatusError::forbidden(&self.resource.group_resource(), self.object.name(), reason)
     }
 }
 
@@ -55,11 +103,11 @@ pub trait Plugin: Send + Sync {
         Ok(())
     }
 
-    /// Changes or refuses an object about to replace `old`.
+    /// Changes or refuses an object about to replace another.
     ///
     /// # Errors
     /// The refusal.
-    fn update(&self, _new: &mut dyn KubeObject, _old: &dyn KubeObject) -> Result<(), StatusError> {
+    fn update(&self, _replacement: &mut Replacement<'_>) -> Result<(), StatusError> {
         Ok(())
     }
 
@@ -67,7 +115,7 @@ pub trait Plugin: Send + Sync {
     ///
     /// # Errors
     /// The refusal.
-    fn delete(&self, _resource: &Resource, _name: &str) -> Result<(), StatusError> {
+    fn delete(&self, _deletion: &Deletion<'_>) -> Result<(), StatusError> {
         Ok(())
     }
 }
@@ -83,8 +131,9 @@ impl Admission {
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle::new(cache.clone())),
             Box::new(service_account::ServiceAccount::new(cache)),
-            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(node_restriction::NodeRestriction),
             Box::new(priority::Priority),
+            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         ];
         Self { plugins }
     }
@@ -104,19 +153,15 @@ impl Admission {
     ///
     /// # Errors
     /// The first refusal.
-    pub fn update(
-        &self,
-        new: &mut dyn KubeObject,
-        old: &dyn KubeObject,
-    ) -> Result<(), StatusError> {
-        self.plugins.iter().try_for_each(|plugin| plugin.update(new, old))
+    pub fn update(&self, replacement: &mut Replacement<'_>) -> Result<(), StatusError> {
+        self.plugins.iter().try_for_each(|plugin| plugin.update(replacement))
     }
 
     /// Asks every plugin about a deletion.
     ///
     /// # Errors
     /// The first refusal.
-    pub fn delete(&self, resource: &Resource, name: &str) -> Result<(), StatusError> {
-        self.plugins.iter().try_for_each(|plugin| plugin.delete(resource, name))
+    pub fn delete(&self, deletion: &Deletion<'_>) -> Result<(), StatusError> {
+        self.plugins.iter().try_for_each(|plugin| plugin.delete(deletion))
     }
 }

@@ -105,7 +105,7 @@ impl ApiServer {
 
     /// Whether requests for objects can be answered.
     pub fn ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && self.cache.is_following()
     }
 
     /// The objects in memory.

@@ -507,8 +507,7 @@ fn encoded(
     value: &Bytes,
     revision: Revision,
 ) -> Result<Encoded, StatusError> {
-    Encoded::new(resource, key, value, revision)
-        .map_err(|error| StatusError::internal(&error.to_string()))
+    Encoded::new(resource, key, value, revision).map_err(StatusError::internal)
 }
 
 fn from_entry(resource: &Resource, entry: StoreEntry) -> Result<Encoded, StatusError> {
@@ -517,8 +516,7 @@ fn from_entry(resource: &Resource, entry: StoreEntry) -> Result<Encoded, StatusE
 
 fn current(resource: &Resource, entry: StoreEntry) -> Result<Current, StatusError> {
     let encoded = from_entry(resource, entry)?;
-    let object =
-        encoded.decode(resource).map_err(|error| StatusError::internal(&error.to_string()))?;
+    let object = encoded.decode(resource).map_err(StatusError::internal)?;
     Ok(Current { object, encoded })
 }
 
@@ -526,6 +524,6 @@ fn current(resource: &Resource, entry: StoreEntry) -> Result<Current, StatusErro
 pub fn status_of(error: StoreError) -> StatusError {
     match error {
         StoreError::Closed => StatusError::service_unavailable("the server is shutting down"),
-        other => StatusError::internal(&other.to_string()),
+        other => StatusError::internal(other),
     }
 }

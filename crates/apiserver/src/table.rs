@@ -113,7 +113,18 @@ struct ColumnDefinition {
 #[derive(Serialize)]
 struct Row {
     cells: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<[RowCondition; 1]>,
     object: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct RowCondition {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: &'static str,
 }
 
 /// A Table of objects.
@@ -165,8 +176,13 @@ fn row(
         IncludeObject::Metadata => Some(partial(object, form.version)?),
         IncludeObject::Object => Some(object.json()),
     };
+    let strategy = resource.strategy;
+    let completed = strategy.completed(decoded.as_ref()).map(|(reason, message)| {
+        [RowCondition { type_: "Completed", status: "True", reason, message }]
+    });
     Ok(Row {
-        cells: resource.strategy.row(decoded.as_ref(), now),
+        cells: strategy.row(decoded.as_ref(), now),
+        conditions: completed,
         object: raw.map(|json| raw_value(&json)).transpose()?,
     })
 }

@@ -16,6 +16,7 @@ mod resource_cache;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::kinds::{self, Resource};
@@ -61,6 +62,7 @@ pub struct WatchCache {
     store: Arc<dyn Store>,
     resources: BTreeMap<(&'static str, &'static str), ResourceCache>,
     applied: watch::Sender<Revision>,
+    following: AtomicBool,
 }
 
 impl WatchCache {
@@ -75,10 +77,14 @@ impl WatchCache {
             store,
             resources: resources.collect(),
             applied: watch::Sender::new(0),
+            following: AtomicBool::new(true),
         });
         let events = cache.fill().await?;
         let follower = cache.clone();
-        tokio::spawn(async move { follower.follow(events).await });
+        tokio::spawn(async move {
+            follower.follow(events).await;
+            follower.following.store(false, Ordering::Release);
+        });
         Ok(cache)
     }
 
@@ -90,6 +96,11 @@ impl WatchCache {
     /// Every change up to this revision is applied.
     pub fn applied(&self) -> Revision {
         *self.applied.borrow()
+    }
+
+    /// Whether changes of the store still arrive; once false, reads are refused as not fresh enough.
+    pub fn is_following(&self) -> bool {
+        self.following.load(Ordering::Acquire)
     }
 
     /// Tells when [`Self::applied`] moves.

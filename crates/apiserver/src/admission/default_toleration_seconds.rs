@@ -2,12 +2,11 @@
 //!
 //! Counterpart in Kubernetes: `plugin/pkg/admission/defaulttolerationseconds`.
 
-use apimachinery::object::KubeObject;
 use apimachinery::status::StatusError;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, Toleration};
 
-use super::{Creation, Plugin};
+use super::{Creation, Plugin, Replacement};
 
 /// Kubernetes' `--default-not-ready-toleration-seconds` and `--default-unreachable-toleration-seconds`.
 const SECONDS: i64 = 300;
@@ -24,8 +23,8 @@ impl Plugin for DefaultTolerationSeconds {
         Ok(())
     }
 
-    fn update(&self, new: &mut dyn KubeObject, _old: &dyn KubeObject) -> Result<(), StatusError> {
-        if let Some(pod) = new.as_any_mut().downcast_mut() {
+    fn update(&self, replacement: &mut Replacement<'_>) -> Result<(), StatusError> {
+        if let Some((pod, _)) = replacement.whole() {
             tolerate(pod);
         }
         Ok(())

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::StatusCause;
 
-use super::{Creation, Plugin};
+use super::{Creation, Deletion, Plugin};
 use crate::bootstrap::SYSTEM_NAMESPACES;
 use crate::storage::{self, Encoded};
 use crate::watch_cache::WatchCache;
@@ -71,15 +71,11 @@ impl Plugin for NamespaceLifecycle {
         }
     }
 
-    fn delete(&self, resource: &Resource, name: &str) -> Result<(), StatusError> {
+    fn delete(&self, deletion: &Deletion<'_>) -> Result<(), StatusError> {
+        let name = deletion.object.name();
         let immortal = SYSTEM_NAMESPACES.contains(&name) && name != DELETABLE_SYSTEM_NAMESPACE;
-        if std::ptr::eq(resource, self.namespaces) && immortal {
-            let resource = resource.group_resource();
-            return Err(StatusError::forbidden(
-                &resource,
-                name,
-                "this namespace may not be deleted",
-            ));
+        if std::ptr::eq(deletion.resource, self.namespaces) && immortal {
+            return Err(deletion.forbidden("this namespace may not be deleted"));
         }
         Ok(())
     }

@@ -3,12 +3,11 @@
 //! Counterpart in Kubernetes: `plugin/pkg/admission/priority`. The two built-in classes are known; PriorityClass objects are not a
 //! kind of this server, so any other name is refused as an unknown class.
 
-use apimachinery::object::KubeObject;
 use apimachinery::status::StatusError;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Creation, Plugin};
+use super::{Creation, Plugin, Replacement};
 
 const CLASSES: [(&str, i32); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
@@ -24,10 +23,8 @@ impl Plugin for Priority {
         refusal.map_or(Ok(()), |reason| Err(creation.forbidden(reason)))
     }
 
-    fn update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject) -> Result<(), StatusError> {
-        let (Some(new), Some(old)) =
-            (new.as_any_mut().downcast_mut::<Pod>(), old.as_any().downcast_ref::<Pod>())
-        else {
+    fn update(&self, replacement: &mut Replacement<'_>) -> Result<(), StatusError> {
+        let Some((new, old)) = replacement.whole::<Pod>() else {
             return Ok(());
         };
         if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {

@@ -46,8 +46,12 @@ pub(super) async fn persist(
         let message = "resourceVersion should not be set on objects to be created";
         return Err(StatusError::new(500, "", message, None));
     }
-    let mut creation =
-        Creation { resource: call.resource, namespace: call.namespace(), object: object.as_mut() };
+    let mut creation = Creation {
+        resource: call.resource,
+        namespace: call.namespace(),
+        user: &call.user,
+        object: object.as_mut(),
+    };
     call.server.admission.create(&mut creation).await?;
     let metadata = object.meta_mut();
     metadata.uid = Some(uuid::Uuid::new_v4().to_string());

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Precondition
 
 use super::options::{Query, mode, refuse, validate_dry_run};
 use super::{Call, output, payload, update};
+use crate::admission::Deletion;
 use crate::storage::{Change, Current, Encoded, Mode, Updated};
 use crate::{Body, responses};
 
@@ -61,12 +62,14 @@ pub(super) async fn run(
     options: &DeleteOptions,
     mode: Mode,
 ) -> Result<Updated, StatusError> {
-    call.server.admission.delete(call.resource, name)?;
     let not_found = || StatusError::not_found(&call.group_resource(), name);
     let now = Timestamp::now();
     let decide = |current: Option<&Current>| {
         let current = current.ok_or_else(not_found)?;
-        check_preconditions(call, current.object.as_ref(), options.preconditions.as_ref())?;
+        let object = current.object.as_ref();
+        let deletion = Deletion { resource: call.resource, user: &call.user, object };
+        call.server.admission.delete(&deletion)?;
+        check_preconditions(call, object, options.preconditions.as_ref())?;
         Ok(decide(call.resource.strategy, &current.object, options, now))
     };
     call.server.storage.update(call.resource, key, mode, decide).await
@@ -274,7 +277,9 @@ mod tests {
 
     #[test]
     fn finalizers_follow_the_propagation_policy() {
-        let table: [(&[&str], Option<&str>, Option<bool>, &[&str]); 8] = [
+        type Row =
+            (&'static [&'static str], Option<&'static str>, Option<bool>, &'static [&'static str]);
+        let table: [Row; 8] = [
             (&[], None, None, &[]),
             (&["x"], Some("Background"), None, &["x"]),
             (&["x"], Some("Foreground"), None, &["x", FOREGROUND]),

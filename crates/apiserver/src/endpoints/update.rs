@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 
 use super::options::WriteOptions;
 use super::{Call, create, output, payload, service};
+use crate::admission::Replacement;
 use crate::authz::{self, Attributes};
 use crate::filters;
 use crate::storage::{Change, Current, Encoded, MAX_UPDATE_ATTEMPTS, Mode, Updated};
@@ -27,6 +28,16 @@ pub(crate) enum Part {
     Status,
     /// The finalizers of a Namespace's spec.
     Finalize,
+}
+
+impl Part {
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+        }
+    }
 }
 
 /// What an optimistic writer is told who is too late.
@@ -146,9 +157,15 @@ pub(super) fn change(
     check_preconditions(call, new.as_ref(), old)?;
     keep_system_fields(new.as_mut(), old);
     let strategy = call.resource.strategy;
+    call.server.admission.update(&mut Replacement {
+        resource: call.resource,
+        subresource: part.subresource(),
+        user: &call.user,
+        new: new.as_mut(),
+        old,
+    })?;
     let errors = match part {
         Part::Main => {
-            call.server.admission.update(new.as_mut(), old)?;
             service::keep_allocated(new.as_mut(), old)?;
             strategy.prepare_update(new.as_mut(), old);
             strategy.validate_update(new.as_ref(), old)

@@ -206,7 +206,7 @@ impl WatchStream {
         if let Some(revision) = self.end_of_initial_events.take() {
             return Some(self.call.bookmark(revision, true));
         }
-        while let Some(change) = self.missed.next() {
+        for change in self.missed.by_ref() {
             if change.revision <= self.sent {
                 continue;
             }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use api::kinds::Resource;
 use bytes::{Bytes, BytesMut};
@@ -19,11 +20,13 @@ use crate::storage::{CorruptValue, Encoded};
 /// second still finds its place, and older ones are served from the store's history.
 const RING_CHANGES: usize = 2048;
 /// Bytes of objects that the ring of one resource may keep alive.
-const RING_BYTES: usize = 8 << 20;
+const RING_BYTES: usize = 2 << 20;
 /// Changes that wait for one watcher; one that reads slower than that is ended and lists again.
 const WATCHER_QUEUE: usize = 4096;
 /// Snapshots kept per resource for lists that come in pages; a page whose snapshot is gone is read from the store's history.
 const PAGE_SNAPSHOTS: usize = 8;
+/// How long such a snapshot is kept, since it keeps old objects in memory (Kubernetes forgets history after five minutes too).
+const PAGE_SNAPSHOT_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Objects by key. Cloning shares the whole tree.
 pub type Objects = imbl::OrdMap<Key, Arc<Encoded>>;
@@ -133,9 +136,9 @@ impl Change {
         }
     }
 
+    /// Bytes the change keeps in memory; the previous state is mostly the object of an earlier change.
     fn size(&self) -> usize {
-        // The previous state is the object of an earlier change, or on its way out.
-        self.object.size() + self.previous.as_ref().map_or(0, |object| object.size())
+        self.object.size()
     }
 }
 
@@ -232,7 +235,8 @@ struct State {
     ring: VecDeque<Arc<Change>>,
     ring_bytes: usize,
     watchers: Vec<Watcher>,
-    pages: VecDeque<Snapshot>,
+    /// Kept for the next pages of lists, oldest first, with the time they were kept.
+    pages: VecDeque<(Instant, Snapshot)>,
 }
 
 /// The cache of one resource.
@@ -302,19 +306,19 @@ impl ResourceCache {
         if state.revision <= revision && revision <= applied {
             return Some(Snapshot { revision, objects: state.objects.clone() });
         }
-        state.pages.iter().find(|page| page.revision == revision).cloned()
+        state.pages.iter().map(|page| &page.1).find(|page| page.revision == revision).cloned()
     }
 
     /// Keeps a snapshot for the next pages of a list.
     pub fn keep_for_pages(&self, snapshot: &Snapshot) {
         let mut state = self.lock();
-        if state.pages.iter().any(|page| page.revision == snapshot.revision) {
+        if state.pages.iter().any(|page| page.1.revision == snapshot.revision) {
             return;
         }
         if state.pages.len() == PAGE_SNAPSHOTS {
             state.pages.pop_front();
         }
-        state.pages.push_back(snapshot.clone());
+        state.pages.push_back((Instant::now(), snapshot.clone()));
     }
 
     /// The objects now, and every change after them.
@@ -360,7 +364,14 @@ impl State {
             _ => self.objects.insert(change.object.key().clone(), change.object.clone()),
         };
         self.remember(change.clone());
+        self.forget_old_pages();
         self.watchers.retain(|watcher| watcher.offer(&change));
+    }
+
+    fn forget_old_pages(&mut self) {
+        while self.pages.front().is_some_and(|page| page.0.elapsed() > PAGE_SNAPSHOT_LIFETIME) {
+            self.pages.pop_front();
+        }
     }
 
     fn remember(&mut self, change: Arc<Change>) {
