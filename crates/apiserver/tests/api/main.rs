@@ -4,6 +4,7 @@ mod deletes;
 mod errors;
 mod lists;
 mod namespaces;
+mod patches;
 mod races;
 mod support;
 mod watches;
