@@ -10,6 +10,8 @@
 mod fact;
 mod facts;
 mod merge;
+pub mod protobuf;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -218,6 +220,7 @@ fn normalize(name: &str, definition: &mut Value) {
     if facts::ATOMIC_TYPES.iter().any(|short| long_name(short) == name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
+    drop_optional(name, definition);
     let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
@@ -230,6 +233,20 @@ fn normalize(name: &str, definition: &mut Value) {
         if let Some(default) = default_of(name, field) {
             property.insert("default".into(), default.into());
         }
+    }
+}
+
+/// Fields that the Rust types always have, but that a body may leave out.
+fn drop_optional(name: &str, definition: &mut Value) {
+    let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let nameless = facts::NAMELESS_TYPES.iter().any(|short| long_name(short) == name);
+    required.retain(|field| field != "metadata" && !(nameless && field == "name"));
+    if required.is_empty()
+        && let Some(definition) = definition.as_object_mut()
+    {
+        definition.remove("required");
     }
 }
 

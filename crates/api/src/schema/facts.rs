@@ -22,6 +22,18 @@ pub(super) const ATOMIC_TYPES: &[&str] = &[
     "meta.v1.OwnerReference",
 ];
 
+/// Types whose `name` may be left out.
+pub(super) const NAMELESS_TYPES: &[&str] = &[
+    "core.v1.ConfigMapEnvSource",
+    "core.v1.ConfigMapKeySelector",
+    "core.v1.ConfigMapProjection",
+    "core.v1.ConfigMapVolumeSource",
+    "core.v1.LocalObjectReference",
+    "core.v1.SecretEnvSource",
+    "core.v1.SecretKeySelector",
+    "core.v1.SecretProjection",
+];
+
 /// Type, field, and the value that stands in for an absent one, where it is not the zero value.
 pub(super) const DEFAULTS: &[(&str, &str, &str)] = &[
     ("core.v1.AzureDiskVolumeSource", "cachingMode", "ReadWrite"),

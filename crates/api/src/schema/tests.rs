@@ -41,6 +41,12 @@ fn facts_every_row_names_a_type_and_a_field() {
             "no field {short}.{field}"
         );
     }
+    for short in facts::NAMELESS_TYPES {
+        assert!(
+            definitions[&long_name(short)]["properties"].get("name").is_some(),
+            "no field {short}.name"
+        );
+    }
     for short in facts::ATOMIC_TYPES {
         assert!(definitions.contains_key(&long_name(short)), "no type {short}");
     }
@@ -86,4 +92,16 @@ fn closure_of_a_leaf_is_itself_and_its_types() {
     let names = closure(&definitions, ["io.k8s.api.coordination.v1.Lease"]);
     assert!(names.contains(&"io.k8s.api.coordination.v1.LeaseSpec"));
     assert!(!names.contains(&"io.k8s.api.core.v1.Pod"));
+}
+
+#[test]
+fn definitions_require_what_kubernetes_requires() {
+    let definitions = definitions();
+    let required = |short: &str| definitions[&long_name(short)].get("required").cloned();
+    assert_eq!(required("core.v1.Pod"), None);
+    assert_eq!(required("core.v1.ConfigMapEnvSource"), None);
+    assert_eq!(required("core.v1.SecretKeySelector"), Some(json!(["key"])));
+    assert_eq!(required("core.v1.Binding"), Some(json!(["target"])));
+    assert_eq!(required("core.v1.Container"), Some(json!(["name"])));
+    assert_eq!(required("apps.v1.DeploymentSpec"), Some(json!(["selector", "template"])));
 }

@@ -41,20 +41,23 @@ pub(super) fn v2(version: &str) -> Value {
 /// Each group version as a v3 document of its own, by name.
 pub(super) fn v3(version: &str) -> BTreeMap<String, Value> {
     let definitions = schema::definitions();
-    let document = |operations: Vec<Operation>| {
+    let document = |name: &str, operations: Vec<Operation>| {
         json!({
             "openapi": "3.0.0",
             "info": { "title": TITLE, "version": version },
             "paths": paths(&operations, operation_v3, parameters::v3),
             "components": {
-                "schemas": schemas_v3(&definitions, &operations),
+                "schemas": schemas_v3(&definitions, &operations, name),
                 "securitySchemes": { "BearerToken": bearer_token() },
             },
         })
     };
     operations::documents()
         .into_iter()
-        .map(|(name, operations)| (name, document(operations)))
+        .map(|(name, operations)| {
+            let document = document(&name, operations);
+            (name, document)
+        })
         .collect()
 }
 
@@ -69,16 +72,32 @@ fn roots(operations: &[Operation]) -> impl Iterator<Item = &str> {
     })
 }
 
-fn schemas_v3(definitions: &Definitions, operations: &[Operation]) -> Map<String, Value> {
+fn schemas_v3(
+    definitions: &Definitions,
+    operations: &[Operation],
+    document: &str,
+) -> Map<String, Value> {
+    let group =
+        document.strip_prefix("apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let names = schema::closure(definitions, roots(operations));
     names
         .into_iter()
         .map(|name| {
             let mut definition = definitions[name].clone();
             definition_v3(name, &mut definition);
+            keep_group(&mut definition, group);
             (name.to_owned(), definition)
         })
         .collect()
+}
+
+/// A definition that many groups share names, in the document of one, only that group and the core group.
+fn keep_group(definition: &mut Value, group: &str) {
+    if let Some(Value::Array(gvks)) = definition.get_mut(schema::EXTENSION_GVK)
+        && gvks.len() > 1
+    {
+        gvks.retain(|gvk| gvk["group"] == "" || gvk["group"] == group);
+    }
 }
 
 fn definition_v3(name: &str, definition: &mut Value) {
