@@ -1,7 +1,7 @@
 //! Which format a client sends and wants.
 //!
 //! Counterpart in Kubernetes: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
-//! JSON and YAML are served; protobuf and CBOR are refused, and clients that prefer them name JSON as well.
+//! JSON and YAML are served; clients that prefer protobuf or CBOR name JSON as well. Bodies may be protobuf too.
 
 use apimachinery::status::StatusError;
 use http::HeaderMap;
@@ -201,17 +201,34 @@ fn wants_pretty(headers: &HeaderMap, query: &str) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|human| agent.starts_with(human))
 }
 
+/// How the body of a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Kubernetes' protobuf, which Go clients send; it is read, but never sent.
+    Protobuf,
+}
+
+const READ: [(&str, BodyFormat); 3] = [
+    ("application/json", BodyFormat::Json),
+    ("application/yaml", BodyFormat::Yaml),
+    (api::schema::protobuf::MEDIA_TYPE, BodyFormat::Protobuf),
+];
+
 /// The format of a body that is an object.
 ///
 /// # Errors
-/// `UnsupportedMediaType` for anything but JSON and YAML.
-pub fn content_type(headers: &HeaderMap) -> Result<Format, StatusError> {
+/// `UnsupportedMediaType` for anything but JSON, YAML and protobuf.
+pub fn content_type(headers: &HeaderMap) -> Result<BodyFormat, StatusError> {
     let media_type = media_type(headers);
     if media_type.is_empty() {
-        return Ok(Format::Json);
+        return Ok(BodyFormat::Json);
     }
-    let known = SERVED.iter().find(|(name, _)| *name == media_type).map(|(_, format)| *format);
-    known.ok_or_else(|| StatusError::unsupported_media_type(&SERVED.map(|(name, _)| name)))
+    let known = READ.iter().find(|(name, _)| *name == media_type).map(|(_, format)| *format);
+    known.ok_or_else(|| StatusError::unsupported_media_type(&READ.map(|(name, _)| name)))
 }
 
 /// The media type of a body without its parameters, in lower case; empty if none is given.

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::Call;
 use crate::Body;
-use crate::negotiation::{self, Format};
+use crate::negotiation::{self, BodyFormat};
 
 /// The largest body of a request (Kubernetes: 3 MiB).
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
@@ -63,15 +63,22 @@ pub(crate) async fn object(
 fn decode(
     resource: &Resource,
     bytes: &[u8],
-    format: Format,
+    format: BodyFormat,
     validation: FieldValidation,
 ) -> Result<Decoded, StatusError> {
     let codec = resource.codec;
     let decoded = match format {
-        Format::Yaml => codec.decode_yaml(bytes, validation),
-        Format::Json | Format::PrettyJson => codec.decode(bytes, validation),
+        BodyFormat::Yaml => codec.decode_yaml(bytes, validation),
+        BodyFormat::Json => codec.decode(bytes, validation),
+        BodyFormat::Protobuf => codec.from_value(protobuf(bytes)?, validation),
     };
     decoded.map_err(|error| undecodable(&error))
+}
+
+/// The tree that a protobuf body stands for.
+fn protobuf(bytes: &[u8]) -> Result<serde_json::Value, StatusError> {
+    api::schema::protobuf::decode(bytes)
+        .map_err(|error| StatusError::bad_request(error.to_string()))
 }
 
 /// The answer to a body that is no object of the row's kind.
@@ -108,11 +115,16 @@ pub(crate) fn value<T: serde::de::DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<T, StatusError> {
     match negotiation::content_type(headers)? {
-        Format::Yaml => {
+        BodyFormat::Yaml => {
             let document = yaml::parse(bytes).map_err(|error| unrecognized(kind, error))?;
             serde_json::from_value(document.value).map_err(|error| unrecognized(kind, error))
         }
-        _ => serde_json::from_slice(bytes).map_err(|error| unrecognized(kind, error)),
+        BodyFormat::Json => {
+            serde_json::from_slice(bytes).map_err(|error| unrecognized(kind, error))
+        }
+        BodyFormat::Protobuf => {
+            serde_json::from_value(protobuf(bytes)?).map_err(|error| unrecognized(kind, error))
+        }
     }
 }
 

@@ -120,8 +120,10 @@ async fn api_bad_bodies_are_refused_and_change_nothing() {
         assert_eq!((got_code, got_reason.as_str()), (code, reason), "{shown}: {message}");
         assert!(message.starts_with(start), "{shown}: {message}");
     }
+    let cbor = ("content-type", "application/cbor");
+    assert_eq!(server.send(Method::POST, MAPS, &[cbor], "{}").await.failure().0, 415);
     let protobuf = ("content-type", "application/vnd.kubernetes.protobuf");
-    assert_eq!(server.send(Method::POST, MAPS, &[protobuf], "k8s\0").await.failure().0, 415);
+    assert_eq!(server.send(Method::POST, MAPS, &[protobuf], "{}").await.failure().0, 400);
     assert_eq!(server.get(MAPS).await.expect(200)["items"], json!([]));
 }
 
