@@ -7,8 +7,10 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use kube::{Client, Error};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::ApiErrorExt;
 use crate::resource::{ObjectKey, PartialObject, ResourceType};
 
 /// Content type of a plain object.
@@ -79,13 +81,33 @@ pub async fn get_metadata(
     resource: &ResourceType,
     key: &ObjectKey,
 ) -> Result<Option<PartialObject>, Error> {
-    use crate::error::ApiErrorExt;
     match client
         .request(build(Method::GET, &resource.object_path(key), ACCEPT_PARTIAL, JSON, Vec::new())?)
         .await
     {
         Ok(object) => Ok(Some(object)),
         Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Deserialize)]
+struct MetadataList {
+    #[serde(default)]
+    items: Option<Vec<PartialObject>>,
+}
+
+/// Lists the metadata of a resource, in its newest state: of one namespace, or of all when `namespace` is empty. A resource
+/// that is no longer served, or cannot be listed, is empty.
+///
+/// # Errors
+/// The API's error or the transport's.
+pub async fn list_metadata(client: &Client, resource: &ResourceType, namespace: &str) -> Result<Vec<PartialObject>, Error> {
+    let path = resource.collection_path(namespace);
+    let request = build(Method::GET, &path, ACCEPT_PARTIAL_LIST, JSON, Vec::new())?;
+    match client.request::<MetadataList>(request).await {
+        Ok(list) => Ok(list.items.unwrap_or_default()),
+        Err(error) if error.is_not_found() || error.is_method_not_supported() => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

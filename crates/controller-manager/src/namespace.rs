@@ -23,7 +23,6 @@ use client::{
 use conditions::Findings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use serde::Deserialize;
 
 use crate::pods;
 
@@ -97,7 +96,7 @@ impl Controller for NamespaceController {
                 for served in served.iter().filter(|served| {
                     served.resource.namespaced && served.offers(&["list", "delete"])
                 }) {
-                    let objects = list(client, &served.resource, &name).await?;
+                    let objects = request::list_metadata(client, &served.resource, &name).await?;
                     if !objects.is_empty() {
                         contents.push(Content {
                             resource: served.resource.clone(),
@@ -114,33 +113,6 @@ impl Controller for NamespaceController {
 
     fn reconcile(&self, observed: &Observed, now: Timestamp) -> Plan {
         observed.reconcile(now)
-    }
-}
-
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    items: Option<Vec<PartialObject>>,
-}
-
-async fn list(
-    client: &Client,
-    resource: &ResourceType,
-    namespace: &str,
-) -> Result<Vec<PartialObject>, client::Error> {
-    let path = resource.collection_path(namespace);
-    let request = request::build(
-        http::Method::GET,
-        &path,
-        request::ACCEPT_PARTIAL_LIST,
-        request::JSON,
-        Vec::new(),
-    )?;
-    match client.request::<List>(request).await {
-        Ok(list) => Ok(list.items.unwrap_or_default()),
-        // The resource went away since discovery.
-        Err(error) if error.is_not_found() || error.is_method_not_supported() => Ok(Vec::new()),
-        Err(error) => Err(error),
     }
 }
 

@@ -37,6 +37,14 @@ pub struct Dependent {
     pub blocks: bool,
 }
 
+impl Dependent {
+    /// An object as a dependent of the owner with `owner_uid`.
+    pub fn of(owner_uid: &str, node: Node) -> Self {
+        let blocks = node.owners.iter().any(|owner| owner.uid == owner_uid && owner.block_owner_deletion == Some(true));
+        Self { node, blocks }
+    }
+}
+
 /// An object with its neighbours in the graph.
 #[derive(Debug)]
 pub struct Observed {
@@ -54,6 +62,22 @@ impl Observed {
     fn uids(&self, states: &[OwnerState]) -> Vec<&str> {
         let found = self.owners.iter().filter(|(_, state)| states.contains(state));
         found.map(|(reference, _)| reference.uid.as_str()).collect()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.dependents.iter().any(|dependent| dependent.blocks)
+    }
+
+    /// Whether it is about to lose a finalizer that is a promise to its dependents.
+    pub fn needs_all_dependents(&self) -> bool {
+        self.node.is_orphaning() || (self.node.is_foreground() && !self.is_blocked())
+    }
+
+    /// Adds dependents by the API server's word, which is newer than the graph's.
+    pub fn add_dependents(&mut self, nodes: Vec<Node>) {
+        self.dependents.retain(|known| nodes.iter().all(|node| node.uid != known.node.uid));
+        let owner = &self.node.uid;
+        self.dependents.extend(nodes.into_iter().map(|node| Dependent::of(owner, node)));
     }
 
     /// Whether its owners ask for a change of the object itself.
@@ -106,8 +130,7 @@ pub fn decide(observed: &Observed) -> Plan {
         return orphan_dependents(observed);
     }
     if node.is_foreground() {
-        let blocked = observed.dependents.iter().any(|dependent| dependent.blocks);
-        return if blocked { Plan::nothing() } else { without_finalizer(node, FOREGROUND).into() };
+        return if observed.is_blocked() { Plan::nothing() } else { without_finalizer(node, FOREGROUND).into() };
     }
     match &observed.latest {
         Some(latest) if latest.deletion_timestamp.is_none() => collect(observed, latest),

@@ -197,13 +197,7 @@ impl Graph {
             .iter()
             .map(|reference| (reference.clone(), self.owner_state(node, reference)));
         let dependents = self.dependents_of(uid).filter_map(|uid| self.nodes.get(uid));
-        let dependents = dependents.map(|dependent| Dependent {
-            node: dependent.clone(),
-            blocks: dependent
-                .owners
-                .iter()
-                .any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true)),
-        });
+        let dependents = dependents.map(|dependent| Dependent::of(uid, dependent.clone()));
         Some(Observed {
             owners: owners.collect(),
             dependents: dependents.collect(),
