@@ -130,6 +130,8 @@ pub async fn connect_kubeconfig(path: &Path) -> Result<Client, ConnectError> {
 /// # Errors
 /// When certificates, keys or tokens in it cannot be used.
 pub fn from_config(config: Config) -> Result<Client, ConnectError> {
+    // Another crate of the process may have brought a second provider; which one it is must not depend on that.
+    let _set_before = rustls::crypto::ring::default_provider().install_default();
     let tls = |error| ConnectError::Tls(Box::new(error));
     let mut http = HttpConnector::new_with_resolver(Resolver);
     http.enforce_http(false);

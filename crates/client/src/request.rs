@@ -102,7 +102,11 @@ struct MetadataList {
 ///
 /// # Errors
 /// The API's error or the transport's.
-pub async fn list_metadata(client: &Client, resource: &ResourceType, namespace: &str) -> Result<Vec<PartialObject>, Error> {
+pub async fn list_metadata(
+    client: &Client,
+    resource: &ResourceType,
+    namespace: &str,
+) -> Result<Vec<PartialObject>, Error> {
     let path = resource.collection_path(namespace);
     let request = build(Method::GET, &path, ACCEPT_PARTIAL_LIST, JSON, Vec::new())?;
     match client.request::<MetadataList>(request).await {

@@ -174,18 +174,29 @@ impl GarbageCollector {
     /// Every object that names `node` as an owner, by the API server's word. The graph follows each resource on its own and
     /// may not know yet of a dependent that was there before the deletion began; waiting for it, or letting go of it, is a
     /// promise, so it is asked for once before the finalizer is removed.
-    async fn live_dependents(&self, client: &Client, node: &Node) -> Result<Vec<Node>, client::Error> {
+    async fn live_dependents(
+        &self,
+        client: &Client,
+        node: &Node,
+    ) -> Result<Vec<Node>, client::Error> {
         let followed: Vec<ResourceType> = {
             let monitors = lock(&self.monitors);
             monitors.iter().flat_map(|monitors| monitors.followed.iter().cloned()).collect()
         };
-        let visible = followed.into_iter().filter(|resource| resource.namespaced || node.key.namespace.is_empty());
+        let visible = followed
+            .into_iter()
+            .filter(|resource| resource.namespaced || node.key.namespace.is_empty());
         let mut dependents = Vec::new();
         for resource in visible {
             let objects = request::list_metadata(client, &resource, &node.key.namespace).await?;
             let resource = Arc::new(resource);
-            let nodes = objects.into_iter().filter_map(|object| Node::new(resource.clone(), object.metadata));
-            dependents.extend(nodes.filter(|dependent| dependent.owners.iter().any(|owner| owner.uid == node.uid)));
+            let nodes = objects
+                .into_iter()
+                .filter_map(|object| Node::new(resource.clone(), object.metadata));
+            dependents
+                .extend(nodes.filter(|dependent| {
+                    dependent.owners.iter().any(|owner| owner.uid == node.uid)
+                }));
         }
         Ok(dependents)
     }

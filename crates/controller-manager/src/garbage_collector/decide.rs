@@ -4,12 +4,17 @@
 //! * Pure: all looking up is done before.
 //! * An object with an owner that exists is never deleted.
 
+use std::time::Duration;
+
 use client::controller::{Delete, IfAbsent, Patch, PatchBody, Propagation};
 use client::{Action, Plan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
 use super::graph::{FOREGROUND, Node, ORPHAN};
+
+/// The next look at an owner with dependents that the graph has yet to hear of.
+const UNKNOWN_DEPENDENT_CHECK: Duration = Duration::from_secs(1);
 
 /// What is known of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,10 @@ pub struct Dependent {
 impl Dependent {
     /// An object as a dependent of the owner with `owner_uid`.
     pub fn of(owner_uid: &str, node: Node) -> Self {
-        let blocks = node.owners.iter().any(|owner| owner.uid == owner_uid && owner.block_owner_deletion == Some(true));
+        let blocks = node
+            .owners
+            .iter()
+            .any(|owner| owner.uid == owner_uid && owner.block_owner_deletion == Some(true));
         Self { node, blocks }
     }
 }
@@ -54,6 +62,8 @@ pub struct Observed {
     pub owners: Vec<(OwnerReference, OwnerState)>,
     /// Its dependents.
     pub dependents: Vec<Dependent>,
+    /// Whether the dependents are by the API server's word, and so may be more than the graph knows.
+    pub all_dependents: bool,
     /// Its metadata by the API server's word; only asked for when [`Observed::needs_latest`].
     pub latest: Option<ObjectMeta>,
 }
@@ -75,6 +85,7 @@ impl Observed {
 
     /// Adds dependents by the API server's word, which is newer than the graph's.
     pub fn add_dependents(&mut self, nodes: Vec<Node>) {
+        self.all_dependents = true;
         self.dependents.retain(|known| nodes.iter().all(|node| node.uid != known.node.uid));
         let owner = &self.node.uid;
         self.dependents.extend(nodes.into_iter().map(|node| Dependent::of(owner, node)));
@@ -130,11 +141,20 @@ pub fn decide(observed: &Observed) -> Plan {
         return orphan_dependents(observed);
     }
     if node.is_foreground() {
-        return if observed.is_blocked() { Plan::nothing() } else { without_finalizer(node, FOREGROUND).into() };
+        return wait_for_dependents(observed);
     }
     match &observed.latest {
         Some(latest) if latest.deletion_timestamp.is_none() => collect(observed, latest),
         _ => Plan::nothing(),
+    }
+}
+
+/// The end of a dependent that the graph knows wakes its owner; of one that it does not know, a later look has to tell.
+fn wait_for_dependents(observed: &Observed) -> Plan {
+    match (observed.is_blocked(), observed.all_dependents) {
+        (false, _) => without_finalizer(&observed.node, FOREGROUND).into(),
+        (true, false) => Plan::nothing(),
+        (true, true) => Plan { requeue_after: Some(UNKNOWN_DEPENDENT_CHECK), ..Plan::default() },
     }
 }
 

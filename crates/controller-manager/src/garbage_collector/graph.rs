@@ -202,6 +202,7 @@ impl Graph {
             owners: owners.collect(),
             dependents: dependents.collect(),
             node: node.clone(),
+            all_dependents: false,
             latest: None,
         })
     }
