@@ -136,9 +136,10 @@ impl Change {
         }
     }
 
-    /// Bytes the change keeps in memory; the previous state is mostly the object of an earlier change.
+    /// Bytes the change keeps in memory: the object and the line made of it. The state before is mostly the object of an
+    /// earlier change.
     fn size(&self) -> usize {
-        self.object.size()
+        2 * self.object.size()
     }
 }
 

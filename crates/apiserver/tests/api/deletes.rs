@@ -44,7 +44,7 @@ async fn delete_options_are_checked() {
 }
 
 #[tokio::test]
-async fn delete_of_a_scheduled_pod_waits_for_its_grace() {
+async fn term_06_delete_of_a_scheduled_pod_waits_for_its_grace() {
     let server = Server::start().await;
     let path = format!("{PODS}/p");
     let mut body = pod("p");

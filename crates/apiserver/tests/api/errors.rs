@@ -61,7 +61,7 @@ async fn api_status_details_name_the_object() {
 }
 
 #[tokio::test]
-async fn api_bad_bodies_are_refused_and_change_nothing() {
+async fn api_12_bad_bodies_are_refused_and_change_nothing() {
     let server = Server::start().await;
     let json = ("content-type", "application/json");
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
@@ -203,7 +203,7 @@ async fn api_bad_selectors_and_tokens_are_400() {
 }
 
 #[tokio::test]
-async fn api_without_credentials_is_401_and_without_rights_403() {
+async fn api_14_without_credentials_is_401_and_without_rights_403() {
     let server = Server::start().await;
     let request = || {
         let mut request = Request::new(Body::empty());

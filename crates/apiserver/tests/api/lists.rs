@@ -43,7 +43,7 @@ async fn list_items_carry_no_type_and_the_list_a_revision() {
 }
 
 #[tokio::test]
-async fn list_selectors_choose() {
+async fn api_11_list_selectors_choose() {
     let server = filled(4).await;
     let table: [(&str, &[&str]); 8] = [
         ("labelSelector=app%3Deven", &["m00", "m02"]),

@@ -2,8 +2,10 @@
 
 mod deletes;
 mod errors;
+mod events;
 mod lists;
 mod namespaces;
+mod nodes;
 mod patches;
 mod races;
 mod support;

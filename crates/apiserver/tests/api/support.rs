@@ -79,8 +79,15 @@ pub fn config(store: Arc<dyn store::Store>) -> Config {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server whose configuration was changed.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let store = Arc::new(store::Memory::default());
-        let api = ApiServer::start(config(store.clone())).await.expect("a server");
+        let mut config = config(store.clone());
+        change(&mut config);
+        let api = ApiServer::start(config).await.expect("a server");
         let server = Self { api, store };
         for namespace in ["default", "kube-system"] {
             server.service_account(namespace).await;
@@ -116,8 +123,20 @@ impl Server {
         self.dispatch(request).await
     }
 
-    pub async fn dispatch(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(admin());
+    async fn dispatch(&self, request: Request<Body>) -> Answer {
+        self.dispatch_as(admin(), request).await
+    }
+
+    /// Sends a request as another user.
+    pub async fn send_as(&self, user: UserInfo, method: Method, path: &str, body: Value) -> Answer {
+        let mut request = Request::new(Body::from(body.to_string()));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().expect("a path");
+        self.dispatch_as(user, request).await
+    }
+
+    async fn dispatch_as(&self, user: UserInfo, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(user);
         collect(self.api.handle(request).await).await
     }
 

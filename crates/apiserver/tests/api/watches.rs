@@ -31,7 +31,7 @@ async fn watch_without_revision_begins_with_what_there_is() {
 }
 
 #[tokio::test]
-async fn watch_after_a_list_misses_and_repeats_nothing() {
+async fn api_23_watch_after_a_list_misses_and_repeats_nothing() {
     let server = Server::start().await;
     server.post(MAPS, config_map("a")).await.expect(201);
     let list = server.get(MAPS).await.expect(200);

@@ -12,7 +12,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 #[tokio::test]
-async fn create_fills_in_what_the_server_knows() {
+async fn api_01_create_fills_in_what_the_server_knows() {
     let server = Server::start().await;
     let made = server.post(MAPS, config_map("a")).await.expect(201);
     let meta = &made["metadata"];
@@ -91,7 +91,7 @@ async fn create_dry_run_answers_but_stores_nothing() {
 }
 
 #[tokio::test]
-async fn create_yaml_is_read_and_written() {
+async fn api_04_yaml_is_read_and_written() {
     let server = Server::start().await;
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n";
     let headers = [("content-type", "application/yaml"), ("accept", "application/yaml")];
@@ -101,7 +101,7 @@ async fn create_yaml_is_read_and_written() {
 }
 
 #[tokio::test]
-async fn update_needs_the_current_resource_version_if_it_names_one() {
+async fn api_01_update_needs_the_current_resource_version_if_it_names_one() {
     let server = Server::start().await;
     let path = format!("{MAPS}/a");
     let first = server.post(MAPS, config_map("a")).await.expect(201);
@@ -191,7 +191,7 @@ async fn patch_json_merge_and_strategic_change_the_object() {
 }
 
 #[tokio::test]
-async fn status_and_spec_are_kept_apart() {
+async fn api_05_status_and_spec_are_kept_apart() {
     let server = Server::start().await;
     let path = format!("{DEPLOYMENTS}/d");
     let made = server.post(DEPLOYMENTS, deployment("d")).await.expect(201);
@@ -262,7 +262,7 @@ async fn binding_gives_a_pod_its_node_once() {
 }
 
 #[tokio::test]
-async fn pod_gets_what_admission_adds() {
+async fn api_13_pod_gets_what_admission_adds() {
     let server = Server::start().await;
     let made = server.post(PODS, pod("p")).await.expect(201);
     let spec = &made["spec"];
