@@ -4,6 +4,7 @@
 //! [`Decision::Allow`] lets a request through; `Deny` and `NoOpinion` are both refused, with the
 //! `Forbidden` message of [`forbidden`].
 
+pub(crate) mod node;
 mod policy;
 
 use apimachinery::{gvk::GroupResource, status::StatusError};

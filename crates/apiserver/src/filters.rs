@@ -18,6 +18,7 @@ use apimachinery::status::StatusError;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::admission::Admission;
 use crate::authn::{self, UserInfo};
@@ -29,7 +30,7 @@ use crate::openapi::OpenApi;
 use crate::request_info::RequestInfo;
 use crate::server::TlsError;
 use crate::service_ip::ServiceAddresses;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 use crate::watch_cache::{CacheError, WatchCache};
 use crate::{
     Body, Config, bootstrap, discovery, endpoints, health, metrics, negotiation, openapi, responses,
@@ -197,6 +198,7 @@ impl ApiServer {
         let authorizer = self.config.authorizer.as_ref();
         let attributes = attributes(info, user);
         authz::check(authorizer, &attributes)?;
+        authz::node::check_reads(&attributes, |node, namespace| self.pods_on(node, namespace))?;
         if info.verb == "get"
             && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward")
         {
@@ -204,6 +206,17 @@ impl ApiServer {
             authz::check(authorizer, &Attributes { verb: "create".to_owned(), ..attributes })?;
         }
         Ok(())
+    }
+
+    /// The pods of a namespace that are bound to a node.
+    fn pods_on(&self, node: &str, namespace: &str) -> Vec<Pod> {
+        let row = kinds::of::<Pod>();
+        let prefix = storage::collection_prefix(row, namespace);
+        let snapshot = self.cache.snapshot(row);
+        let bound = snapshot.objects.values().filter(|object| {
+            object.key().starts_with(&prefix) && object.field(row, "spec.nodeName") == Some(node)
+        });
+        bound.filter_map(|object| serde_json::from_slice(&object.json()).ok()).collect()
     }
 
     /// Whether a group and version of the kind table begin this request's path.

@@ -22,6 +22,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use tokio::sync::Semaphore;
 
 use crate::discovery::prepared::built;
 use crate::request_info::RequestInfo;
@@ -33,6 +34,12 @@ pub use dial::DialError;
 
 /// How much of a kubelet's error text is read; Kubernetes reads as much.
 const MAX_ERROR_BYTES: usize = 50_000;
+
+/// Tunnels open at once; each holds two connections and 64 KiB, so this caps them near 64 MiB. They are counted apart
+/// because an upgraded connection has left the server's own limit.
+const MAX_TUNNELS: usize = 1024;
+/// When a client whose tunnel was refused should try again.
+const RETRY_AFTER_SECONDS: i32 = 5;
 
 /// Headers of the client that an upgrade passes on; everything else, credentials first, stays here.
 const UPGRADE_HEADERS: [&str; 7] = [
@@ -96,6 +103,7 @@ fn decode<K: serde::de::DeserializeOwned>(json: &[u8]) -> Result<K, StatusError>
 /// Carries requests to kubelets.
 pub struct NodeProxy {
     tls: Option<Arc<rustls::ClientConfig>>,
+    tunnels: Arc<Semaphore>,
 }
 
 impl NodeProxy {
@@ -106,7 +114,7 @@ impl NodeProxy {
     pub fn new(tls: Option<&KubeletTls>) -> Result<Self, TlsError> {
         let tls =
             tls.map(|t| client_config(&t.ca, t.cert.clone(), t.key.clone_key())).transpose()?;
-        Ok(Self { tls })
+        Ok(Self { tls, tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)) })
     }
 
     /// Answers a request for one of the subresources that lead to a kubelet.
@@ -180,6 +188,12 @@ impl NodeProxy {
         location: Location,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, StatusError> {
+        let permit = Arc::clone(&self.tunnels).try_acquire_owned().map_err(|_| {
+            StatusError::too_many_requests(
+                "Too many streams, please try again later.",
+                RETRY_AFTER_SECONDS,
+            )
+        })?;
         let client = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let head = kubelet_request(
@@ -193,7 +207,11 @@ impl NodeProxy {
             return refused_upgrade(answer);
         }
         let headers = upgrade_headers_of_answer(answer.headers());
-        tokio::spawn(tunnel::run(client, hyper::upgrade::on(&mut answer), shutdown(&parts)));
+        let (kubelet, shutdown) = (hyper::upgrade::on(&mut answer), shutdown(&parts));
+        tokio::spawn(async move {
+            let _permit = permit;
+            tunnel::run(client, kubelet, shutdown).await;
+        });
         let mut response =
             built(Response::builder().status(StatusCode::SWITCHING_PROTOCOLS), Body::empty());
         *response.headers_mut() = headers;

@@ -34,8 +34,9 @@ pub use tls::{TlsError, client_config, read_certificates, read_key, root_store, 
 pub const MAX_CONNECTIONS: usize = 4096;
 /// A client that has not finished its TLS handshake by then is dropped.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that has not sent its request's header by then is dropped; Kubernetes waits 32 s.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(32);
+/// A client that has not sent a request's header by then is dropped. On HTTP/1.1 the time between two requests of a
+/// connection counts too, so this is Kubernetes' idle timeout and not its shorter header timeout.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(90);
 /// Streams of one HTTP/2 connection; Kubernetes' default.
 pub const MAX_CONCURRENT_STREAMS: u32 = 250;
 /// What one HTTP/2 stream may have in flight toward us: large bodies do not stall on round trips.

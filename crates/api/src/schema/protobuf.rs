@@ -523,6 +523,20 @@ mod tests {
     }
 
     #[test]
+    fn wire_every_object_of_a_kind_can_be_read() {
+        let definitions = definitions();
+        let roots = kinds::all().iter().map(|row| row.schema_name);
+        let objects = super::super::closure(&definitions, roots).into_iter();
+        let unread: Vec<&str> = objects
+            .filter(|name| {
+                matches!(kind(&definitions, &super::super::reference(name)), Kind::Message(_))
+            })
+            .filter(|name| !MESSAGES.contains_key(*name))
+            .collect();
+        assert!(unread.is_empty(), "types without a row in schema/wire.rs: {unread:?}");
+    }
+
+    #[test]
     fn wire_every_field_of_every_definition_has_its_number() {
         let definitions = definitions();
         for (short, _) in wire::MESSAGES {

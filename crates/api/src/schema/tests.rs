@@ -1,3 +1,5 @@
+//! Tests of the definitions and of the fact table's agreement with the types.
+
 use super::*;
 
 #[test]

@@ -1,10 +1,9 @@
 //! The fixed policy: who may do what before RBAC arrives.
 //!
 //! Its counterpart is the bootstrap policy of `plugin/pkg/auth/authorizer/rbac/bootstrappolicy` together with the
-//! node authorizer. One table of rules per identity; everything not named is refused. Known limits, until the node
-//! authorizer's graph comes with volumes: a node may read every pod and every ConfigMap but no Secret, and its writes
-//! to pods are not narrowed to those bound to it; the name in the body of a `create` is not visible here, so a node's
-//! creation of a Node or Lease under another name must be refused by admission.
+//! node authorizer. One table of rules per identity; everything not named is refused. What a node may do in general is
+//! said here; which Secrets and ConfigMaps it may read is narrowed by [`super::node`], and which pods, Nodes and Leases
+//! it may write by the admission plugin `NodeRestriction`. Known limit: a node may read every pod.
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -220,10 +219,10 @@ const NODE: &[Rule] = &[
     on::<Event>(RECORD),
     on::<Service>(READ),
     on::<ConfigMap>(READ),
+    on::<Secret>(READ),
     on::<ServiceAccount>(&["get"]),
-    on::<Pod>(&["create", "delete", "get", "list", "watch"]),
+    on::<Pod>(&["delete", "get", "list", "watch"]),
     part::<Pod>("status", &["get", "patch", "update"]),
-    part::<Pod>("eviction", CREATE),
     TOKEN_REVIEWS,
     ACCESS_REVIEWS,
 ];
@@ -329,8 +328,8 @@ mod tests {
             ("delete", "nodes", "", "n1"),
             ("update", "coordination.k8s.io:leases", "kube-node-lease", "n2"),
             ("get", "coordination.k8s.io:leases", "default", "n1"),
-            ("get", "secrets", "default", "s"),
-            ("list", "secrets", "", ""),
+            ("delete", "secrets", "default", "s"),
+            ("create", "pods", "default", ""),
             ("create", "pods/exec", "default", "p"),
             ("update", "pods", "default", "p"),
             ("create", "pods/binding", "default", "p"),

@@ -43,11 +43,6 @@ impl Prepared {
         &self.etag
     }
 
-    /// The document.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
     /// Answers a request: 304 when the client has this version, compressed when it asks for that.
     pub fn respond(&self, parts: &Parts) -> Response<Body> {
         let quoted = format!("\"{}\"", self.etag);
@@ -133,6 +128,6 @@ mod tests {
         let mut plain = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&compressed[..]), &mut plain)
             .unwrap();
-        assert_eq!(plain, document().bytes().to_vec());
+        assert_eq!(plain, document().bytes.to_vec());
     }
 }

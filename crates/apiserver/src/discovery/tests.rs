@@ -1,3 +1,5 @@
+//! Tests of discovery, against shapes of Kubernetes written down by hand.
+
 use super::*;
 use api::kinds;
 use http::Request;

@@ -1,3 +1,5 @@
+//! Tests of the way to the kubelets, with a kubelet of our own behind loopback TLS.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

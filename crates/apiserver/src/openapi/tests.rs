@@ -1,3 +1,5 @@
+//! Tests of the OpenAPI documents, against shapes of Kubernetes written down by hand.
+
 use std::collections::BTreeSet;
 
 use api::kinds;

@@ -1,3 +1,5 @@
+//! Tests of the TLS server over loopback, and the authority and clients that other tests share.
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use http::StatusCode;

@@ -1,3 +1,5 @@
+//! Tables of where requests go.
+
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, NodeAddress};
 
 use super::*;
