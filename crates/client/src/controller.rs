@@ -36,6 +36,8 @@ use crate::work_queue::{QueueKey, WorkQueue};
 pub trait Controller: Send + Sync + Sized + 'static {
     /// Name in logs, as in Kubernetes' `--controllers` flag.
     const NAME: &'static str;
+    /// The component that its events name.
+    const EVENT_SOURCE: &'static str = Self::NAME;
     /// How many keys are worked on at once.
     const WORKERS: usize = 5;
     /// What identifies one piece of work; mostly [`crate::ObjectKey`].
@@ -72,8 +74,9 @@ pub trait Controller: Send + Sync + Sized + 'static {
 }
 
 /// What the driver and a controller's own sources share.
-#[derive(Debug)]
 pub struct Runtime<Key: QueueKey> {
+    /// The controller's own identity, with which it writes and reads live.
+    pub client: Client,
     /// The informers of the process.
     pub informers: Informers,
     /// The controller's queue.
@@ -84,22 +87,24 @@ pub struct Runtime<Key: QueueKey> {
     pub shutdown: CancellationToken,
 }
 
-/// Runs a controller until `shutdown`.
+impl<Key: QueueKey> std::fmt::Debug for Runtime<Key> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// Runs a controller until `shutdown`: it reads from `informers`, writes with `client`, and reports events with it.
 pub async fn run<C: Controller>(
     controller: C,
+    client: Client,
     informers: Informers,
-    recorder: EventRecorder,
     shutdown: CancellationToken,
 ) {
     let controller = Arc::new(controller);
-    let runtime = Runtime {
-        informers,
-        queue: Arc::new(WorkQueue::default()),
-        recorder,
-        shutdown: shutdown.clone(),
-    };
-    let stop = runtime.shutdown.clone();
-    let _cancelled = stop.run_until_cancelled(run_workers(controller, &runtime)).await;
+    let recorder = EventRecorder::new(client.clone(), C::EVENT_SOURCE, None);
+    let queue = Arc::new(WorkQueue::default());
+    let runtime = Runtime { client, informers, queue, recorder, shutdown: shutdown.clone() };
+    let _cancelled = shutdown.run_until_cancelled(run_workers(controller, &runtime)).await;
     runtime.queue.close();
 }
 
@@ -144,7 +149,7 @@ impl<Key: QueueKey> Drop for InProgress<Key> {
 
 impl<C: Controller> Worker<C> {
     fn new(controller: Arc<C>, caches: Caches, runtime: &Runtime<C::Key>) -> Self {
-        let executor = Executor::new(runtime.informers.client().clone(), runtime.recorder.clone());
+        let executor = Executor::new(runtime.client.clone(), runtime.recorder.clone());
         Self { controller, caches, queue: runtime.queue.clone(), executor }
     }
 

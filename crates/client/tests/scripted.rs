@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::controller::{self, Controller};
-use client::{
-    Action, Caches, CancellationToken, Client, EventRecorder, Informers, ObjectKey, Plan, Watches,
-};
+use client::{Action, Caches, CancellationToken, Client, Informers, ObjectKey, Plan, Watches};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use http::{Method, Request, Response};
@@ -146,7 +144,7 @@ async fn informer_lists_resumes_and_lists_anew_when_the_revision_is_gone() {
     let third = script.open(Method::GET, "resourceVersion=30&", 200);
     second.send(json!({"type": "ERROR", "object": gone()}));
     soon("the new list", maps.reached(30)).await;
-    let mut seen = vec![changes.next().await, changes.next().await];
+    let mut seen = [changes.next().await, changes.next().await];
     seen.sort_by_key(|change| change.new.is_some());
     assert_eq!(
         seen[0].old.as_ref().unwrap().metadata.name.as_deref(),
@@ -203,8 +201,7 @@ async fn key_is_held_until_the_cache_has_seen_its_own_write() {
     let client = script.client();
     let informers = Informers::new(client.clone(), shutdown.clone());
     let (maps, secrets) = (informers.store::<ConfigMap>(), informers.store::<Secret>());
-    let recorder = EventRecorder::new(client, "mirror", None);
-    tokio::spawn(controller::run(Mirror(runs.clone()), informers, recorder, shutdown.clone()));
+    tokio::spawn(controller::run(Mirror(runs.clone()), client, informers, shutdown.clone()));
     created.send(object("Secret", "a", 20));
     drop(created);
     maps_watch.send(json!({"type": "MODIFIED", "object": object("ConfigMap", "a", 21)}));

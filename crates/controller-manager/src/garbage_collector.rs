@@ -43,22 +43,17 @@ pub struct GarbageCollector {
 }
 
 /// What is needed to follow one more resource.
-#[derive(Debug)]
 struct Monitors {
-    client: Client2,
+    client: Client,
     queue: Arc<WorkQueue<String>>,
     shutdown: CancellationToken,
     followed: BTreeSet<ResourceType>,
     unsynced: watch::Sender<usize>,
 }
 
-/// A client that can stand in a struct with `Debug`.
-#[derive(Clone)]
-struct Client2(Client);
-
-impl std::fmt::Debug for Client2 {
+impl std::fmt::Debug for Monitors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
+        f.debug_struct("Monitors").field("followed", &self.followed).finish_non_exhaustive()
     }
 }
 
@@ -122,7 +117,7 @@ impl Monitors {
             unsynced: Mutex::new(Some(self.unsynced.clone())),
         };
         let selection = Selection { metadata_only: true, ..Selection::all(resource.clone()) };
-        tokio::spawn(follow(self.client.0.clone(), selection, feed, self.shutdown.clone()));
+        tokio::spawn(follow(self.client.clone(), selection, feed, self.shutdown.clone()));
     }
 }
 
@@ -242,9 +237,9 @@ impl Controller for GarbageCollector {
 
     async fn start(self: &Arc<Self>, runtime: &Runtime<String>) {
         let (unsynced, mut synced) = watch::channel(0);
-        let client = runtime.informers.client().clone();
+        let client = runtime.client.clone();
         *lock(&self.monitors) = Some(Monitors {
-            client: Client2(client.clone()),
+            client: client.clone(),
             queue: runtime.queue.clone(),
             shutdown: runtime.shutdown.clone(),
             followed: BTreeSet::new(),

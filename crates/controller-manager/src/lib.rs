@@ -19,7 +19,7 @@ mod service_account;
 mod testing;
 
 use client::controller::run as run_controller;
-use client::{CancellationToken, Client, Controller, EventRecorder, Informers};
+use client::{CancellationToken, Client, Controller, Informers};
 use tokio::task::JoinSet;
 
 pub use node_ipam::CidrError;
@@ -39,34 +39,20 @@ pub struct Options {
 }
 
 struct Starter {
+    client: Client,
     informers: Informers,
     shutdown: CancellationToken,
     running: JoinSet<()>,
 }
 
 impl Starter {
-    /// Starts one controller, which reports events in its own name.
     fn start<C: Controller>(&mut self, controller: C) {
-        let recorder =
-            EventRecorder::new(self.informers.client().clone(), event_source(C::NAME), None);
-        self.running.spawn(run_controller(
-            controller,
-            self.informers.clone(),
-            recorder,
-            self.shutdown.clone(),
-        ));
+        let (client, informers) = (self.client.clone(), self.informers.clone());
+        self.running.spawn(run_controller(controller, client, informers, self.shutdown.clone()));
     }
 }
 
-/// The component that events name, by which users and tests know these controllers.
-fn event_source(name: &'static str) -> &'static str {
-    match name {
-        "node-ipam-controller" => "cidrAllocator",
-        other => other,
-    }
-}
-
-/// Runs all controllers until `shutdown`.
+/// Runs all controllers until `shutdown`, with informers of their own.
 ///
 /// # Errors
 /// When the cluster CIDR cannot be used; nothing was started then.
@@ -75,11 +61,24 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), CidrError> {
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    run_with(client, informers, options, shutdown).await
+}
+
+/// As [`run`], with informers that other components of the process read from too.
+///
+/// # Errors
+/// When the cluster CIDR cannot be used; nothing was started then.
+pub async fn run_with(
+    client: Client,
+    informers: Informers,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), CidrError> {
     let prefix = options.node_cidr_mask_size.unwrap_or(DEFAULT_NODE_CIDR_MASK_SIZE);
     let node_ipam =
         options.cluster_cidr.map(|cidr| node_ipam::NodeIpam::new(&cidr, prefix)).transpose()?;
-    let informers = Informers::new(client, shutdown.clone());
-    let mut starter = Starter { informers, shutdown, running: JoinSet::new() };
+    let mut starter = Starter { client, informers, shutdown, running: JoinSet::new() };
     starter.start(deployment::DeploymentController);
     starter.start(replica_set::ReplicaSetController);
     starter.start(garbage_collector::GarbageCollector::default());

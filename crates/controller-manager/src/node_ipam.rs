@@ -139,6 +139,7 @@ fn exhausted(node: &Node) -> Action {
 
 impl Controller for NodeIpam {
     const NAME: &'static str = "node-ipam-controller";
+    const EVENT_SOURCE: &'static str = "cidrAllocator";
     const WORKERS: usize = 1;
     type Key = ();
     type Observed = Vec<Arc<Node>>;

@@ -137,7 +137,7 @@ impl Controller for PodGc {
 
     fn reconcile(&self, observed: &Observed, now: Timestamp) -> Plan {
         match observed {
-            Observed::All(pods) => collect(pods, TERMINATED_POD_THRESHOLD, now),
+            Observed::All(pods) => collect(pods, TERMINATED_POD_THRESHOLD),
             Observed::Orphaned { pods, since, confirmed, .. } => {
                 let missing_for =
                     Duration::try_from(now.duration_since(*since)).unwrap_or(Duration::ZERO);
@@ -159,7 +159,7 @@ impl Controller for PodGc {
 }
 
 /// Lost pods, and the oldest of the ended ones beyond `threshold`.
-fn collect(pods: &[Arc<Pod>], threshold: usize, _now: Timestamp) -> Plan {
+fn collect(pods: &[Arc<Pod>], threshold: usize) -> Plan {
     let mut ended: Vec<&Arc<Pod>> = pods.iter().filter(|pod| pods::is_terminal(pod)).collect();
     let surplus = ended.len().saturating_sub(threshold);
     if surplus > 0 {
@@ -264,7 +264,7 @@ mod tests {
             pod("fine").build(),
         ];
         assert_eq!(
-            deleted(&collect(&pods, 1, at(10))),
+            deleted(&collect(&pods, 1)),
             ["delete pods ns/older", "delete pods ns/old", "delete pods ns/lost"]
         );
     }

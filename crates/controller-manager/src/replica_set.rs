@@ -64,7 +64,9 @@ impl Controller for ReplicaSetController {
         let replica_set = caches.of::<ReplicaSet>().get(key)?;
         let mut candidates = caches.of::<Pod>().controlled_by(replica_set.metadata.uid.as_deref()?);
         candidates.extend(caches.of::<Pod>().orphans(&key.namespace));
-        let related = related_pods(caches, &replica_set);
+        // Only a choice of pods to delete looks at them.
+        let surplus = candidates.len() > desired(&replica_set);
+        let related = if surplus { related_pods(caches, &replica_set) } else { Vec::new() };
         Some(Observed { replica_set, candidates, related, may_adopt: false })
     }
 
@@ -92,6 +94,12 @@ pub async fn is_alive<K: Kind>(client: &Client, object: &K) -> Result<bool, clie
     Ok(live.is_some_and(|live| {
         live.metadata.uid == meta.uid && live.metadata.deletion_timestamp.is_none()
     }))
+}
+
+/// The desired number of pods.
+fn desired(replica_set: &ReplicaSet) -> usize {
+    let replicas = replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    usize::try_from(replicas).unwrap_or(0)
 }
 
 fn selector_of(replica_set: &ReplicaSet) -> Option<Selector> {
@@ -125,11 +133,6 @@ impl Observed {
             &selector_of(&self.replica_set)?,
             self.candidates.iter().cloned(),
         ))
-    }
-
-    fn desired(&self) -> usize {
-        let replicas = self.replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        usize::try_from(replicas).unwrap_or(0)
     }
 
     fn min_ready_seconds(&self) -> i32 {
@@ -172,7 +175,7 @@ impl Observed {
 
     /// The creations or deletions that bring the number of active pods to the desired one.
     fn manage(&self, active: &[Arc<Pod>], now: Timestamp) -> Vec<Action> {
-        let desired = self.desired();
+        let desired = desired(&self.replica_set);
         if active.len() < desired {
             let missing = (desired - active.len()).min(BURST_REPLICAS);
             return vec![self.create_pod(); missing];
@@ -259,7 +262,8 @@ impl Observed {
         active: usize,
         now: Timestamp,
     ) -> client::controller::OnFailure {
-        let reason = if active < self.desired() { "FailedCreate" } else { "FailedDelete" };
+        let reason =
+            if active < desired(&self.replica_set) { "FailedCreate" } else { "FailedDelete" };
         let observed = Self {
             replica_set: self.replica_set.clone(),
             candidates: Vec::new(),

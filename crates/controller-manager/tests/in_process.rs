@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Cluster {
+    server: Arc<ApiServer>,
     client: Client,
     informers: Informers,
     shutdown: CancellationToken,
@@ -34,13 +35,19 @@ impl Drop for Cluster {
     }
 }
 
+fn as_user(server: &Arc<ApiServer>, user: UserInfo) -> Client {
+    Client::new(server.transport(user), "default")
+}
+
 impl Cluster {
     /// An API server on an empty store, with all controllers.
     async fn start() -> Self {
-        let _set_by_another_test = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init();
+        let cluster = Self::without_controllers().await;
+        cluster.start_controllers();
+        cluster
+    }
+
+    async fn without_controllers() -> Self {
         let config = Config {
             store: Arc::new(store::Memory::default()),
             authenticator: Arc::new(apiserver::authn::Union::new(Vec::new())),
@@ -51,19 +58,27 @@ impl Cluster {
             service_cidr: DEFAULT_SERVICE_CIDR,
         };
         let server = ApiServer::start(config).await.expect("the API server starts");
-        let as_user = |user: UserInfo| Client::new(server.transport(user), "default");
-        let client = as_user(UserInfo::authenticated("admin", [GROUP_MASTERS]));
+        let client = as_user(&server, UserInfo::authenticated("admin", [GROUP_MASTERS]));
         let shutdown = CancellationToken::new();
+        let informers = Informers::new(client.clone(), shutdown.clone());
+        Self { server, client, informers, shutdown }
+    }
+
+    /// Starts all controllers, with memories of their own; they end with the returned token or the cluster.
+    fn start_controllers(&self) -> CancellationToken {
         let options = Options {
             root_ca_pem: Some("CA".into()),
             cluster_cidr: Some("10.42.0.0/16".into()),
             node_cidr_mask_size: None,
         };
-        let controllers =
-            as_user(UserInfo::authenticated(USER_CONTROLLER_MANAGER, ["system:authenticated"]));
-        tokio::spawn(controller_manager::run(controllers, options, shutdown.clone()));
-        let informers = Informers::new(client.clone(), shutdown.clone());
-        Self { client, informers, shutdown }
+        let user = UserInfo::authenticated(USER_CONTROLLER_MANAGER, ["system:authenticated"]);
+        let shutdown = self.shutdown.child_token();
+        tokio::spawn(controller_manager::run(
+            as_user(&self.server, user),
+            options,
+            shutdown.clone(),
+        ));
+        shutdown
     }
 
     fn api<K>(&self) -> Api<K>
@@ -373,4 +388,27 @@ async fn nodes_get_distinct_ranges_of_pod_addresses() {
             .collect::<BTreeSet<_>>()
     };
     cluster.expect::<Node>("every node has its own range", |nodes| ranges(nodes).len() == 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn controllers_that_stop_in_the_middle_go_on_where_they_were() {
+    let cluster = Cluster::without_controllers().await;
+    cluster.play_kubelet();
+    cluster
+        .api::<Deployment>()
+        .create(&PostParams::default(), &deployment(100))
+        .await
+        .expect("created");
+    for reached in [5, 20, 60] {
+        let controllers = cluster.start_controllers();
+        cluster.expect::<Pod>("some pods are there", |pods| pods.len() >= reached).await;
+        controllers.cancel();
+    }
+    cluster.start_controllers();
+    cluster
+        .expect_deployment("all pods are ready", |deployment| is_rolled_out(deployment, 100))
+        .await;
+    // Requests that were under way when a run was cut off may have made more: they go again.
+    cluster.expect::<Pod>("exactly the desired pods stay", |pods| active(pods) == 100).await;
+    assert_eq!(cluster.store::<ReplicaSet>().await.len(), 1);
 }

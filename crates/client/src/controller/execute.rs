@@ -79,7 +79,7 @@ pub struct Written {
 enum Step {
     Creates(Vec<Create>),
     Deletes(Vec<Delete>),
-    Single(Action),
+    Single(Box<Action>),
 }
 
 /// Who has to know of a failed step.
@@ -94,7 +94,8 @@ enum Told {
 impl Step {
     fn told(&self) -> Told {
         match self {
-            Self::Creates(_) | Self::Deletes(_) | Self::Single(Action::DeleteCollection { .. }) => {
+            Self::Creates(_) | Self::Deletes(_) => Told::InPlan,
+            Self::Single(action) if matches!(**action, Action::DeleteCollection { .. }) => {
                 Told::InPlan
             }
             Self::Single(_) => Told::Nobody,
@@ -110,7 +111,7 @@ fn into_steps(actions: Vec<Action>) -> Vec<Step> {
             (Action::Create(create), _) => steps.push(Step::Creates(vec![create])),
             (Action::Delete(delete), Some(Step::Deletes(batch))) => batch.push(delete),
             (Action::Delete(delete), _) => steps.push(Step::Deletes(vec![delete])),
-            (action, _) => steps.push(Step::Single(action)),
+            (action, _) => steps.push(Step::Single(Box::new(action))),
         }
     }
     steps
@@ -170,7 +171,7 @@ impl Executor {
             let flow = match step {
                 Step::Creates(batch) => self.create_all(batch, written).await,
                 Step::Deletes(batch) => self.delete_all(batch, written).await,
-                Step::Single(action) => self.single(action, written).await,
+                Step::Single(action) => self.single(*action, written).await,
             };
             if flow.map_err(|error| (error, told))?.is_break() {
                 break;

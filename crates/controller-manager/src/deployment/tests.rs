@@ -207,10 +207,16 @@ fn dep_03_first_rollout_creates_the_replica_set_at_full_size() {
     assert_eq!(condition_of(&plan, "Available").1, "MinimumReplicasUnavailable");
 }
 
+/// Size and available pods of a ReplicaSet.
+type Pods = (i32, i32);
+
+/// Surge, unavailability, the old and the new ReplicaSet, and the sizes that are written.
+type RollingStep<'a> = (&'a str, &'a str, Pods, Pods, &'a [(&'a str, i32)]);
+
 #[test]
 fn dep_05_new_grows_then_old_shrinks_within_the_limits() {
     // (surge, unavailable, old (size, available), new (size, available), sizes afterwards)
-    let table: [(&str, &str, (i32, i32), (i32, i32), &[(&str, i32)]); 8] = [
+    let table: [RollingStep; 8] = [
         ("3", "2", (10, 10), (0, 0), &[("web-new", 3)]),
         ("3", "2", (10, 10), (3, 0), &[("web-old", 8)]),
         ("3", "2", (8, 8), (5, 0), &[]),
@@ -250,10 +256,13 @@ fn dep_11_change_of_size_scales_the_only_active_replica_set() {
     );
 }
 
+/// Size before and after, surge, and the ReplicaSets before and after.
+type Resize = (i32, i32, i32, [i32; 3], [i32; 3]);
+
 #[test]
 fn change_of_size_in_a_rollout_is_spread_by_share() {
     // (size before, after, sizes before, sizes after), surge 0 or 10 as noted: Kubernetes' own example tables.
-    let table: [(i32, i32, i32, [i32; 3], [i32; 3]); 6] = [
+    let table: [Resize; 6] = [
         (10, 12, 0, [5, 5, 0], [6, 6, 0]),
         (10, 5, 0, [5, 5, 0], [3, 2, 0]),
         (20, 60, 0, [10, 5, 5], [30, 15, 15]),
