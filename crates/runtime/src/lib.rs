@@ -4,12 +4,17 @@
 //! single-threaded shim (one per pod, the same binary re-executed from a read-only clone) does; containers outlive the agent, and all that is
 //! needed to find, stop and remove them is on disk under [`RuntimeConfig::state`].
 
+mod capabilities;
 mod config;
 mod engine;
 pub mod image_service;
 pub mod images;
+mod inroot;
+mod protocol;
 mod reexec;
+mod shim;
 pub mod snapshots;
+mod sys;
 
 pub use config::{LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError};
 pub use engine::Runtime;
