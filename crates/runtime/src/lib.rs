@@ -13,6 +13,7 @@ mod inroot;
 mod protocol;
 mod reexec;
 mod shim;
+mod spec;
 pub mod snapshots;
 mod sys;
 

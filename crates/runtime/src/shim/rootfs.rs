@@ -2,7 +2,8 @@
 //!
 //! The counterpart of runc's `rootfs_linux.go`, on descriptors only. Invariants: every mount is made detached, gets its attributes while
 //! nobody can see it, and is attached to a descriptor that was resolved inside the root; device nodes are made on a `/dev` that is ours and
-//! not attached yet; what masks a path is a device node proven to be `/dev/null` (CVE-2025-31133).
+//! not attached yet; what masks a path is the shim's own node, proven to be
+//! the null device (CVE-2025-31133).
 
 use super::setup::{self, attach, new_filesystem, place};
 use crate::inroot::{self, Kind};
@@ -210,20 +211,9 @@ impl Rootfs {
             sys::mount_setattr(tree.as_fd(), read_only, false)?;
             tree
         } else {
-            self.null()?
+            null()?
         };
         attach(tree.as_fd(), target.as_fd())
-    }
-
-    /// A mount of our own `/dev/null`.
-    fn null(&self) -> io::Result<OwnedFd> {
-        let dev = self.dev.as_ref().ok_or_else(|| io::Error::other("there is no /dev of ours"))?;
-        let tree = clone_tree(dev.as_fd(), "null")?;
-        let stat = rustix::fs::fstat(&tree)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
-            return Err(io::Error::other("/dev/null is not the null device"));
-        }
-        Ok(tree)
     }
 
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
@@ -272,6 +262,16 @@ pub fn open_pseudo_terminal(pts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd
     }
     let terminal = sys::open_terminal(controller.as_fd())?;
     Ok((controller, terminal))
+}
+
+/// A mount of the shim's own null device.
+fn null() -> io::Result<OwnedFd> {
+    let tree = clone_tree(rustix::fs::CWD, setup::NULL)?;
+    let stat = rustix::fs::fstat(&tree)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
+        return Err(io::Error::other("the shim's null device is something else"));
+    }
+    Ok(tree)
 }
 
 fn said<T>(what: &str, result: io::Result<T>) -> Result<T> {

@@ -18,6 +18,8 @@ pub const SOCKET: &str = "shim.sock";
 pub const SHM: &str = crate::protocol::SHM_SOURCE;
 /// Where a container's root is attached before it becomes `/`.
 pub const ROOTFS: &str = "/rootfs";
+/// The null device in the shim's own root, with which paths are masked.
+pub const NULL: &str = "/null";
 /// Size of the shim's own root: three directories.
 const ROOT_SIZE: &str = "64k";
 
@@ -134,6 +136,8 @@ fn small_root(init: &Init) -> io::Result<()> {
     for name in ["proc", "shm", "rootfs"] {
         mkdirat(&root, name, Mode::from_raw_mode(0o755))?;
     }
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(&root, "null", rustix::fs::FileType::CharacterDevice, Mode::from_raw_mode(0o666), null)?;
     rustix::process::fchdir(&root)?;
     sys::pivot_root_here()?;
     unmount(".", UnmountFlags::DETACH)?;
