@@ -5,6 +5,7 @@
 //! needed to find, stop and remove them is on disk under [`RuntimeConfig::state`].
 
 mod capabilities;
+mod cgroups;
 mod config;
 mod engine;
 pub mod image_service;

@@ -13,7 +13,7 @@ mod syscalls;
 mod user;
 
 pub use resources::resources;
-pub use security::{DEFAULT_MASKED, DEFAULT_READ_ONLY};
+pub use security::device_rules;
 
 use k8s_cri::v1::{ContainerConfig, LinuxContainerSecurityContext, NamespaceMode};
 use oci_spec::image::Config as ImageConfig;
