@@ -85,6 +85,11 @@ pub trait Cgroups: Send + Sync {
     /// # Errors
     /// What the kernel says.
     fn remove(&self, path: &str) -> Result<(), CgroupError>;
+    /// Removes the cgroup itself; absent is fine, populated or parental is an error.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn remove_empty(&self, path: &str) -> Result<(), CgroupError>;
     /// What it has used.
     fn stats(&self, path: &str) -> Stats;
     /// The pids in the cgroup itself.
@@ -218,6 +223,11 @@ fn remove_tree(directory: &Path) -> Result<(), CgroupError> {
     for child in children(directory) {
         remove_tree(&child)?;
     }
+    remove_directory(directory)
+}
+
+/// Removes `directory`, which may be gone already.
+fn remove_directory(directory: &Path) -> Result<(), CgroupError> {
     match std::fs::remove_dir(directory) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

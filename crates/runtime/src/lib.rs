@@ -12,9 +12,13 @@ pub mod image_service;
 pub mod images;
 mod inroot;
 mod protocol;
+mod records;
 mod reexec;
+mod runtime_service;
 mod shim;
+mod shim_client;
 mod spec;
+mod streaming;
 pub mod snapshots;
 mod sys;
 

@@ -6,9 +6,6 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ffi::{CStr, CString};
 use std::io;
 
-/// Number of the highest capability the kernel headers we know define (`CAP_CHECKPOINT_RESTORE`).
-pub const CAP_LAST: u32 = 40;
-
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -340,6 +337,13 @@ pub fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     }
     fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(fd)
+}
+
+/// Fills `buffer` with random bytes.
+pub fn random(buffer: &mut [u8]) -> io::Result<()> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes; up to 256 come whole.
+    let got = check(unsafe { libc::getrandom(buffer.as_mut_ptr().cast(), buffer.len(), 0) } as libc::c_long)?;
+    if got as usize == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The whole content of a file opened for reading, whatever its offset.

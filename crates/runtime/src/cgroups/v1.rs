@@ -3,7 +3,7 @@
 use super::devices::v1_rule;
 use super::{
     CgroupError, Cgroups, Stats, ancestry, below, io_error, kill_tree, make_directory, open_for_write, read_key, read_number, read_pids,
-    remove_tree, write,
+    remove_directory, remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::OwnedFd;
@@ -161,6 +161,10 @@ impl Cgroups for V1 {
 
     fn remove(&self, path: &str) -> Result<(), CgroupError> {
         self.roots().try_for_each(|root| remove_tree(&below(root, path)?))
+    }
+
+    fn remove_empty(&self, path: &str) -> Result<(), CgroupError> {
+        self.roots().try_for_each(|root| remove_directory(&below(root, path)?))
     }
 
     fn stats(&self, path: &str) -> Stats {

@@ -2,7 +2,7 @@
 
 use super::{
     CgroupError, Cgroups, Stats, ancestry, below, devices, io_error, kill_tree, make_directory, open_for_write, read_key, read_number,
-    read_pids, remove_tree, write,
+    read_pids, remove_directory, remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::{AsFd, OwnedFd};
@@ -155,6 +155,10 @@ impl Cgroups for V2 {
 
     fn remove(&self, path: &str) -> Result<(), CgroupError> {
         remove_tree(&below(&self.root, path)?)
+    }
+
+    fn remove_empty(&self, path: &str) -> Result<(), CgroupError> {
+        remove_directory(&below(&self.root, path)?)
     }
 
     fn stats(&self, path: &str) -> Stats {
