@@ -72,7 +72,11 @@ pub fn bit(name: &str) -> Option<u64> {
 
 /// The names of the bits in `set`, without `CAP_`.
 pub fn names(set: u64) -> impl Iterator<Item = &'static str> {
-    NAMES.iter().enumerate().filter(move |(number, _)| set & (1 << number) != 0).map(|(_, name)| *name)
+    NAMES
+        .iter()
+        .enumerate()
+        .filter(move |(number, _)| set & (1 << number) != 0)
+        .map(|(_, name)| *name)
 }
 
 /// The default set with `add` and `drop` applied as Kubernetes does: `ALL` first, then single names, dropping last.

@@ -109,7 +109,9 @@ pub fn detect() -> Result<Box<dyn Cgroups>, CgroupError> {
     }
     match mounts.unified {
         Some(root) => Ok(Box::new(V2::new(root))),
-        None => Err(CgroupError::Unsupported("no cgroup file system is mounted; mount cgroup2 on /sys/fs/cgroup".into())),
+        None => Err(CgroupError::Unsupported(
+            "no cgroup file system is mounted; mount cgroup2 on /sys/fs/cgroup".into(),
+        )),
     }
 }
 
@@ -133,8 +135,19 @@ fn parse_mountinfo(text: &str) -> Mounts {
         match kind {
             Some("cgroup2") => mounts.unified = mounts.unified.or(Some(point)),
             Some("cgroup") => {
-                let plain = ["rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods"];
-                let controllers: Vec<&str> = options.split(',').filter(|o| !plain.contains(o) && !o.starts_with("release_agent=")).collect();
+                let plain = [
+                    "rw",
+                    "ro",
+                    "xattr",
+                    "noprefix",
+                    "clone_children",
+                    "cpuset_v2_mode",
+                    "favordynmods",
+                ];
+                let controllers: Vec<&str> = options
+                    .split(',')
+                    .filter(|o| !plain.contains(o) && !o.starts_with("release_agent="))
+                    .collect();
                 let controllers = controllers.join(",");
                 if !mounts.controllers.iter().any(|(known, _)| *known == controllers) {
                     mounts.controllers.push((controllers, point));
@@ -194,7 +207,11 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
         .write(true)
         .open(path)
         .and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(|source| CgroupError::Io { path: path.to_owned(), action: format!("writing {value:?}"), source })
+        .map_err(|source| CgroupError::Io {
+            path: path.to_owned(),
+            action: format!("writing {value:?}"),
+            source,
+        })
 }
 
 fn read_number(path: &Path) -> Option<u64> {
@@ -204,7 +221,9 @@ fn read_number(path: &Path) -> Option<u64> {
 /// The value of `key` in a file of `key value` lines.
 fn read_key(path: &Path, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.split_once(' ').filter(|(k, _)| *k == key).and_then(|(_, v)| v.trim().parse().ok()))
+    text.lines().find_map(|line| {
+        line.split_once(' ').filter(|(k, _)| *k == key).and_then(|(_, v)| v.trim().parse().ok())
+    })
 }
 
 fn read_pids(directory: &Path) -> Vec<i32> {
@@ -251,7 +270,11 @@ fn kill_tree(directory: &Path) {
 }
 
 fn open_for_write(path: &Path) -> Result<OwnedFd, CgroupError> {
-    std::fs::OpenOptions::new().write(true).open(path).map(Into::into).map_err(io_error(path, "opening"))
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map(Into::into)
+        .map_err(io_error(path, "opening"))
 }
 
 #[cfg(test)]
@@ -267,7 +290,10 @@ mod tests {
         let mounts = parse_mountinfo(text);
         assert_eq!(
             mounts.controllers,
-            [("cpu,cpuacct".into(), "/sys/fs/cgroup/cpu".into()), ("name=systemd".into(), "/sys/fs/cgroup/systemd".into())]
+            [
+                ("cpu,cpuacct".into(), "/sys/fs/cgroup/cpu".into()),
+                ("name=systemd".into(), "/sys/fs/cgroup/systemd".into())
+            ]
         );
         assert_eq!(mounts.unified, Some("/sys/fs/cgroup/unified".into()));
     }

@@ -26,7 +26,12 @@ pub struct NetworkError(pub String);
 #[async_trait::async_trait]
 pub trait PodNetwork: Send + Sync + 'static {
     /// Gives the namespace at `netns` its interface and answers its addresses, the primary one first.
-    async fn attach(&self, sandbox_id: &str, netns: &Path, ports: &[PodPort]) -> Result<Vec<IpAddr>, NetworkError>;
+    async fn attach(
+        &self,
+        sandbox_id: &str,
+        netns: &Path,
+        ports: &[PodPort],
+    ) -> Result<Vec<IpAddr>, NetworkError>;
     /// Takes away what `attach` made, also when the namespace is gone already.
     async fn detach(&self, sandbox_id: &str) -> Result<(), NetworkError>;
     /// Whether pods can be attached; the error is the message of the CRI condition `NetworkReady`.

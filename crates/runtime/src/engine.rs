@@ -76,7 +76,9 @@ impl Sandbox {
     }
 
     pub fn shim(&self) -> Result<ShimClient> {
-        lock(&self.shim).clone().ok_or_else(|| EngineError::FailedPrecondition(format!("sandbox {} is not running", self.id)))
+        lock(&self.shim).clone().ok_or_else(|| {
+            EngineError::FailedPrecondition(format!("sandbox {} is not running", self.id))
+        })
     }
 
     pub fn is_ready(&self) -> bool {
@@ -161,21 +163,28 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`Runtime::open`].
-    pub async fn open_with_registries(config: RuntimeConfig, registries: RegistryConfig) -> std::result::Result<Self, RuntimeError> {
+    pub async fn open_with_registries(
+        config: RuntimeConfig,
+        registries: RegistryConfig,
+    ) -> std::result::Result<Self, RuntimeError> {
         let io = |action: &str| {
             let action = action.to_owned();
             move |source| RuntimeError::Io { action, source }
         };
-        let unsupported = |error: &dyn std::fmt::Display| RuntimeError::Unsupported(error.to_string());
+        let unsupported =
+            |error: &dyn std::fmt::Display| RuntimeError::Unsupported(error.to_string());
         make_private(&config.root).map_err(io("creating the root directory"))?;
-        make_private(&config.state.join("sandboxes")).map_err(io("creating the state directory"))?;
+        make_private(&config.state.join("sandboxes"))
+            .map_err(io("creating the state directory"))?;
         let cgroups = cgroups::detect().map_err(|e| unsupported(&e))?;
         recovery::make_parent(&config, &*cgroups)?;
         let root = config.root.clone();
-        let images = tokio::task::spawn_blocking(move || ImageStore::open(root).map(|store| store.with_registries(registries)))
-            .await
-            .map_err(|e| unsupported(&e))?
-            .map_err(|e| unsupported(&e))?;
+        let images = tokio::task::spawn_blocking(move || {
+            ImageStore::open(root).map(|store| store.with_registries(registries))
+        })
+        .await
+        .map_err(|e| unsupported(&e))?
+        .map_err(|e| unsupported(&e))?;
         let engine = Arc::new(Engine {
             cgroups,
             binary: Binary::protect().map_err(io("protecting the binary"))?,
@@ -203,7 +212,11 @@ impl Runtime {
     ///
     /// # Errors
     /// When the socket cannot be bound.
-    pub async fn serve(self, path: &Path, shutdown: impl Future<Output = ()> + Send) -> std::result::Result<(), RuntimeError> {
+    pub async fn serve(
+        self,
+        path: &Path,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> std::result::Result<(), RuntimeError> {
         crate::runtime_service::serve(&self, path, shutdown).await
     }
 
@@ -221,7 +234,9 @@ impl Runtime {
             }
         }
         recovery::remove_parent(&self.engine.config, &*self.engine.cgroups)?;
-        first_error.map_or(Ok(()), |error| Err(RuntimeError::Unsupported(format!("a sandbox could not be removed: {error}"))))
+        first_error.map_or(Ok(()), |error| {
+            Err(RuntimeError::Unsupported(format!("a sandbox could not be removed: {error}")))
+        })
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -253,22 +268,31 @@ impl Runtime {
 
 impl Engine {
     pub fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
-        find(&lock(&self.known).sandboxes, id).ok_or_else(|| EngineError::NotFound(format!("sandbox {id:?}")))
+        find(&lock(&self.known).sandboxes, id)
+            .ok_or_else(|| EngineError::NotFound(format!("sandbox {id:?}")))
     }
 
     pub fn container(&self, id: &str) -> Result<Arc<Container>> {
-        find(&lock(&self.known).containers, id).ok_or_else(|| EngineError::NotFound(format!("container {id:?}")))
+        find(&lock(&self.known).containers, id)
+            .ok_or_else(|| EngineError::NotFound(format!("container {id:?}")))
     }
 
     pub fn containers_of(&self, sandbox: &str) -> Vec<Arc<Container>> {
-        lock(&self.known).containers.values().filter(|c| lock(&c.record).sandbox == sandbox).cloned().collect()
+        lock(&self.known)
+            .containers
+            .values()
+            .filter(|c| lock(&c.record).sandbox == sandbox)
+            .cloned()
+            .collect()
     }
 
     /// Takes a name for `id`.
     pub fn reserve(&self, name: &str, id: &str) -> Result<()> {
         let mut known = lock(&self.known);
         match known.names.get(name) {
-            Some(owner) if owner != id => Err(EngineError::AlreadyExists(format!("name {name:?} is reserved for {owner:?}"))),
+            Some(owner) if owner != id => {
+                Err(EngineError::AlreadyExists(format!("name {name:?} is reserved for {owner:?}")))
+            }
             _ => {
                 known.names.insert(name.to_owned(), id.to_owned());
                 Ok(())
@@ -290,7 +314,11 @@ impl Engine {
             container_event_type: kind as i32,
             created_at: crate::shim::now(),
             pod_sandbox_status: Some(self.sandbox_status(sandbox)),
-            containers_statuses: self.containers_of(&sandbox.id).iter().map(|c| self.container_status(c)).collect(),
+            containers_statuses: self
+                .containers_of(&sandbox.id)
+                .iter()
+                .map(|c| self.container_status(c))
+                .collect(),
         };
         // Nobody may be listening any more.
         let _unheard = self.events.send(event);

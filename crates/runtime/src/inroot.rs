@@ -16,7 +16,8 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 
 /// Flags under which a resolved path is opened.
-const STRICT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const STRICT: ResolveFlags =
+    ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 fn push_components(path: &Path, rest: &mut VecDeque<OsString>) {
     for component in path.components().rev() {
@@ -39,7 +40,13 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> io::Result<PathBuf> {
             continue;
         }
         let candidate = resolved.join(&name);
-        let fd = match openat2(root, &candidate, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), STRICT) {
+        let fd = match openat2(
+            root,
+            &candidate,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            STRICT,
+        ) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => {
                 resolved = candidate;
@@ -55,7 +62,8 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> io::Result<PathBuf> {
         if links > MAX_LINKS {
             return Err(Errno::LOOP.into());
         }
-        let target = PathBuf::from(OsString::from_vec(readlinkat(&fd, "", Vec::new())?.into_bytes()));
+        let target =
+            PathBuf::from(OsString::from_vec(readlinkat(&fd, "", Vec::new())?.into_bytes()));
         if target.is_absolute() {
             resolved = PathBuf::new();
         }
@@ -87,7 +95,9 @@ pub fn open_or_create(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Resu
     let mut names = resolved.iter().peekable();
     while let Some(name) = names.next() {
         let last = names.peek().is_none();
-        let flags = OFlags::PATH | OFlags::CLOEXEC | if last { OFlags::NOFOLLOW } else { OFlags::DIRECTORY };
+        let flags = OFlags::PATH
+            | OFlags::CLOEXEC
+            | if last { OFlags::NOFOLLOW } else { OFlags::DIRECTORY };
         place = match openat2(&place, name, flags, Mode::empty(), STRICT) {
             Err(Errno::NOENT) => {
                 create(place.as_fd(), name.as_ref(), if last { kind } else { Kind::Directory })?;
@@ -103,7 +113,8 @@ fn create(place: BorrowedFd<'_>, name: &Path, kind: Kind) -> io::Result<()> {
     let created = match kind {
         Kind::Directory => mkdirat(place, name, Mode::from_raw_mode(0o755)),
         Kind::File => {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(place, name, flags, Mode::from_raw_mode(0o644)).map(drop)
         }
     };
@@ -126,7 +137,8 @@ mod tests {
         symlink("../../../../..", dir.path().join("a/up")).expect("a symlink");
         symlink("../run/x/resolv.conf", dir.path().join("a/dangling")).expect("a symlink");
         symlink("self", dir.path().join("self")).expect("a symlink");
-        let fd = rustix::fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("the directory");
+        let fd = rustix::fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+            .expect("the directory");
         (dir, fd)
     }
 
@@ -142,7 +154,11 @@ mod tests {
             ("/missing/x", "missing/x"),
             ("/", ""),
         ] {
-            assert_eq!(resolve(root.as_fd(), Path::new(path)).expect(path), Path::new(resolved), "{path}");
+            assert_eq!(
+                resolve(root.as_fd(), Path::new(path)).expect(path),
+                Path::new(resolved),
+                "{path}"
+            );
         }
         assert!(resolve(root.as_fd(), Path::new("/self")).is_err());
     }

@@ -17,9 +17,9 @@ mod reexec;
 mod runtime_service;
 mod shim;
 mod shim_client;
+pub mod snapshots;
 mod spec;
 mod streaming;
-pub mod snapshots;
 mod sys;
 
 pub use config::{LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError};

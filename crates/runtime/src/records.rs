@@ -83,7 +83,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 /// Reads a protobuf message.
 pub fn read_message<T: Message + Default>(path: &Path) -> io::Result<T> {
-    T::decode(&std::fs::read(path)?[..]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    T::decode(&std::fs::read(path)?[..])
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// How a container ended, if it has.

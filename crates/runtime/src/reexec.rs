@@ -45,7 +45,12 @@ impl Binary {
     ///
     /// # Errors
     /// When the process cannot be made.
-    pub fn spawn_shim(&self, label: &str, socket: OwnedFd, log: std::fs::File) -> io::Result<Child> {
+    pub fn spawn_shim(
+        &self,
+        label: &str,
+        socket: OwnedFd,
+        log: std::fs::File,
+    ) -> io::Result<Child> {
         use std::os::unix::process::CommandExt;
         Command::new(format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd()))
             .arg0(SHIM)
@@ -61,7 +66,11 @@ impl Binary {
 fn read_only_clone() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, "/proc/self/exe", flags)?;
-    let attr = MountAttr { set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        propagation: libc::MS_PRIVATE,
+        ..MountAttr::default()
+    };
     sys::mount_setattr(tree.as_fd(), attr, true)?;
     Ok(tree)
 }

@@ -82,7 +82,8 @@ pub fn read_report(socket: BorrowedFd<'_>) -> Report {
 
 /// Nanoseconds since 1970.
 pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -95,7 +96,11 @@ struct Poll {
 
 impl Poll {
     fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, sources: BTreeMap::new(), next_token: 1 })
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sources: BTreeMap::new(),
+            next_token: 1,
+        })
     }
 
     fn watch(&mut self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
@@ -165,14 +170,20 @@ fn run() -> io::Result<()> {
     };
     let made = setup::Sandbox::make(&init, fds);
     let error = made.as_ref().err().map(ToString::to_string);
-    let answer = Answer { id: request.id, error, pid: Some(std::process::id() as i32), hello: None };
+    let answer =
+        Answer { id: request.id, error, pid: Some(std::process::id() as i32), hello: None };
     protocol::send(agent.as_fd(), &Message::Answer(answer), &[])?;
     Shim::new(made?, agent)?.serve(&mut buffer)
 }
 
 impl Shim {
     fn new(sandbox: setup::Sandbox, agent: OwnedFd) -> io::Result<Self> {
-        let mut shim = Self { poll: Poll::new()?, sandbox, containers: BTreeMap::new(), execs: BTreeMap::new() };
+        let mut shim = Self {
+            poll: Poll::new()?,
+            sandbox,
+            containers: BTreeMap::new(),
+            execs: BTreeMap::new(),
+        };
         shim.poll.watch(shim.sandbox.listener.as_fd(), Source::Listener)?;
         shim.poll.add_agent(agent)?;
         Ok(shim)
@@ -225,8 +236,13 @@ impl Shim {
     }
 
     fn accept(&mut self) {
-        let Ok(agent) = rustix::net::accept_with(&self.sandbox.listener, rustix::net::SocketFlags::CLOEXEC) else { return };
-        let ours = rustix::net::sockopt::socket_peercred(&agent).is_ok_and(|peer| peer.uid.is_root());
+        let Ok(agent) =
+            rustix::net::accept_with(&self.sandbox.listener, rustix::net::SocketFlags::CLOEXEC)
+        else {
+            return;
+        };
+        let ours =
+            rustix::net::sockopt::socket_peercred(&agent).is_ok_and(|peer| peer.uid.is_root());
         let agents = self.poll.sources.values().filter(|s| matches!(s, Source::Agent(_))).count();
         if ours
             && agents < MAX_AGENTS
@@ -246,7 +262,9 @@ impl Shim {
             Ok(received) => received,
         };
         match serde_json::from_slice::<Request>(&buffer[..length]) {
-            Ok(request) => self.handle(Asker { agent: token, request: request.id }, request.op, fds),
+            Ok(request) => {
+                self.handle(Asker { agent: token, request: request.id }, request.op, fds)
+            }
             Err(error) => {
                 eprintln!("dropping an agent: {error}");
                 self.poll.drop_agent(token);
@@ -260,28 +278,40 @@ impl Shim {
         let done = match op {
             Op::Init(_) => Err(io::Error::other("the sandbox is made already")),
             Op::Hello => {
-                self.answer(asker, Answer { id: asker.request, error: None, pid: None, hello: Some(self.hello()) }, &[]);
+                self.answer(
+                    asker,
+                    Answer { id: asker.request, error: None, pid: None, hello: Some(self.hello()) },
+                    &[],
+                );
                 return true;
             }
             Op::Start(start) => match self.start(asker, start, fds) {
                 Ok(()) => return true,
                 Err(error) => Err(error),
             },
-            Op::Exec { exec, container, terminal } => match self.exec(asker, exec, &container, terminal, fds) {
-                Ok(()) => return true,
-                Err(error) => Err(error),
-            },
-            Op::Signal { container, signal } => self.container(&container).and_then(|c| c.signal(signal)),
-            Op::KillExec { exec } => self.execs.get(&exec).map_or(Ok(()), Exec::kill),
-            Op::Attach { container, stdin, stdout, stderr } => match self.attach(&container, stdin, stdout, stderr, fds) {
-                Ok(fd) => {
-                    self.answer_ok(asker, None, fd.as_slice());
-                    return true;
+            Op::Exec { exec, container, terminal } => {
+                match self.exec(asker, exec, &container, terminal, fds) {
+                    Ok(()) => return true,
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
+            Op::Signal { container, signal } => {
+                self.container(&container).and_then(|c| c.signal(signal))
+            }
+            Op::KillExec { exec } => self.execs.get(&exec).map_or(Ok(()), Exec::kill),
+            Op::Attach { container, stdin, stdout, stderr } => {
+                match self.attach(&container, stdin, stdout, stderr, fds) {
+                    Ok(fd) => {
+                        self.answer_ok(asker, None, fd.as_slice());
+                        return true;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
             Op::CloseStdin { container } => self.container(&container).map(|c| c.stdin = None),
-            Op::ReopenLog { container } => self.container(&container).and_then(Container::reopen_log),
+            Op::ReopenLog { container } => {
+                self.container(&container).and_then(Container::reopen_log)
+            }
             Op::Connect { port, ipv6 } => match setup::connect(port, ipv6) {
                 Ok(socket) => {
                     self.answer_ok(asker, None, &[socket]);
@@ -303,20 +333,35 @@ impl Shim {
     }
 
     fn hello(&self) -> Hello {
-        let running = self.containers.iter().filter(|(_, c)| c.is_running()).map(|(id, c)| (id.clone(), c.pid)).collect();
+        let running = self
+            .containers
+            .iter()
+            .filter(|(_, c)| c.is_running())
+            .map(|(id, c)| (id.clone(), c.pid))
+            .collect();
         Hello { version: protocol::VERSION, pid: std::process::id() as i32, running }
     }
 
     fn container(&mut self, id: &str) -> io::Result<&mut Container> {
-        self.containers.get_mut(id).ok_or_else(|| io::Error::other(format!("container {id} is not running")))
+        self.containers
+            .get_mut(id)
+            .ok_or_else(|| io::Error::other(format!("container {id} is not running")))
     }
 
     fn answer_ok(&mut self, asker: Asker, pid: Option<i32>, fds: &[OwnedFd]) {
-        self.answer(asker, Answer { id: asker.request, error: None, pid, hello: None }, &protocol::borrow_all(fds));
+        self.answer(
+            asker,
+            Answer { id: asker.request, error: None, pid, hello: None },
+            &protocol::borrow_all(fds),
+        );
     }
 
     fn answer_error(&mut self, asker: Asker, error: String) {
-        self.answer(asker, Answer { id: asker.request, error: Some(error), pid: None, hello: None }, &[]);
+        self.answer(
+            asker,
+            Answer { id: asker.request, error: Some(error), pid: None, hello: None },
+            &[],
+        );
     }
 
     fn answer(&mut self, asker: Asker, answer: Answer, fds: &[BorrowedFd<'_>]) {

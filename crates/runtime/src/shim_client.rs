@@ -67,7 +67,11 @@ impl ShimClient {
     /// Talks over a connected socket.
     pub fn new(socket: OwnedFd) -> io::Result<(Self, mpsc::Receiver<Event>)> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        let shared = Arc::new(Shared { socket: AsyncFd::new(socket)?, pending: Mutex::new(Some(BTreeMap::new())), next: AtomicU64::new(1) });
+        let shared = Arc::new(Shared {
+            socket: crate::sys::async_fd(socket)?,
+            pending: Mutex::new(Some(BTreeMap::new())),
+            next: AtomicU64::new(1),
+        });
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         let reader = tokio::spawn(read(shared.clone(), sender));
         Ok((Self { shared, _reader: Arc::new(ReaderGuard(reader.abort_handle())) }, events))
@@ -112,9 +116,14 @@ impl ShimClient {
 
 /// Connects to the control socket in `directory`, whose path may be longer than a socket address.
 fn dial(directory: &Path) -> io::Result<OwnedFd> {
-    let directory = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory = rustix::fs::open(
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let path = format!("/proc/self/fd/{}/shim.sock", rustix::fd::AsRawFd::as_raw_fd(&directory));
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
@@ -138,7 +147,8 @@ async fn read(shared: Arc<Shared>, events: mpsc::Sender<Event>) {
         }
         match serde_json::from_slice(&buffer[..length]) {
             Ok(Message::Answer(answer)) => {
-                let waiting = lock(&shared.pending).as_mut().and_then(|pending| pending.remove(&answer.id));
+                let waiting =
+                    lock(&shared.pending).as_mut().and_then(|pending| pending.remove(&answer.id));
                 if let Some(waiting) = waiting {
                     // Whoever asked may have given up waiting.
                     let _given_up = waiting.send((answer, fds));
@@ -158,7 +168,10 @@ async fn read(shared: Arc<Shared>, events: mpsc::Sender<Event>) {
     *lock(&shared.pending) = None;
 }
 
-async fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+async fn receive(
+    socket: &AsyncFd<OwnedFd>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     loop {
         let mut ready = socket.readable().await?;
         match ready.try_io(|socket| protocol::receive(socket.get_ref().as_fd(), buffer)) {

@@ -13,13 +13,14 @@ mod syscalls;
 mod user;
 
 pub use resources::resources;
+#[cfg(test)]
 pub use security::device_rules;
 
 use k8s_cri::v1::{ContainerConfig, LinuxContainerSecurityContext, NamespaceMode};
 use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder,
+    LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp,
+    PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
 };
 use std::path::{Path, PathBuf};
 
@@ -112,13 +113,19 @@ pub struct Input<'a> {
 
 impl Input<'_> {
     fn security(&self) -> LinuxContainerSecurityContext {
-        self.config.linux.as_ref().and_then(|linux| linux.security_context.clone()).unwrap_or_default()
+        self.config
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.security_context.clone())
+            .unwrap_or_default()
     }
 }
 
 /// The container's pid namespace mode.
 pub fn pid_mode(security: &LinuxContainerSecurityContext) -> NamespaceMode {
-    security.namespace_options.as_ref().map_or(NamespaceMode::Pod, |o| NamespaceMode::try_from(o.pid).unwrap_or(NamespaceMode::Container))
+    security.namespace_options.as_ref().map_or(NamespaceMode::Pod, |o| {
+        NamespaceMode::try_from(o.pid).unwrap_or(NamespaceMode::Container)
+    })
 }
 
 /// Makes the spec.
@@ -128,7 +135,8 @@ pub fn pid_mode(security: &LinuxContainerSecurityContext) -> NamespaceMode {
 pub fn spec(input: &Input<'_>) -> Result<Spec, SpecError> {
     refuse_unsupported(input)?;
     let security = input.security();
-    let linux_resources = input.config.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    let linux_resources =
+        input.config.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
     let mut resources = resources::resources(&linux_resources)?;
     resources.set_devices(Some(security::device_rules(security.privileged, &input.devices)));
     let (masked, read_only) = security::hidden_paths(&security);
@@ -159,19 +167,34 @@ pub fn spec(input: &Input<'_>) -> Result<Spec, SpecError> {
 
 fn merged_devices(input: &Input<'_>) -> Vec<LinuxDevice> {
     let mut devices = input.devices.clone();
-    devices.extend(input.node.devices.iter().filter(|d| !input.devices.iter().any(|own| own.path() == d.path())).cloned());
+    devices.extend(
+        input
+            .node
+            .devices
+            .iter()
+            .filter(|d| !input.devices.iter().any(|own| own.path() == d.path()))
+            .cloned(),
+    );
     devices
 }
 
 fn refuse_unsupported(input: &Input<'_>) -> Result<(), SpecError> {
     let security = input.security();
-    let user_namespace = security.namespace_options.as_ref().and_then(|o| o.userns_options.as_ref());
+    let user_namespace =
+        security.namespace_options.as_ref().and_then(|o| o.userns_options.as_ref());
     let refused = [
         (!input.config.cdi_devices.is_empty(), "CDI_devices"),
         (input.config.windows.is_some(), "windows"),
         (user_namespace.is_some_and(|u| u.mode == NamespaceMode::Pod as i32), "userns_options"),
         (input.config.mounts.iter().any(|m| m.image.is_some()), "mounts.image"),
-        (input.config.mounts.iter().any(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()), "mounts.uidMappings"),
+        (
+            input
+                .config
+                .mounts
+                .iter()
+                .any(|m| !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()),
+            "mounts.uidMappings",
+        ),
     ];
     match refused.into_iter().find(|(found, _)| *found) {
         Some((_, field)) => Err(SpecError::Unsupported(field)),
@@ -186,8 +209,13 @@ fn namespaces(input: &Input<'_>, security: &LinuxContainerSecurityContext) -> Ve
         namespace.set_path(path);
         namespace
     };
-    let of_shim = |name: &str| Some(Path::new("/proc").join(input.sandbox.shim_pid.to_string()).join("ns").join(name));
-    let mut namespaces = vec![namespace(LinuxNamespaceType::Mount, None), namespace(LinuxNamespaceType::Cgroup, None)];
+    let of_shim = |name: &str| {
+        Some(Path::new("/proc").join(input.sandbox.shim_pid.to_string()).join("ns").join(name))
+    };
+    let mut namespaces = vec![
+        namespace(LinuxNamespaceType::Mount, None),
+        namespace(LinuxNamespaceType::Cgroup, None),
+    ];
     if pid_mode(security) != NamespaceMode::Node {
         namespaces.push(namespace(LinuxNamespaceType::Pid, input.pid_namespace.clone()));
     }
@@ -201,10 +229,26 @@ fn namespaces(input: &Input<'_>, security: &LinuxContainerSecurityContext) -> Ve
     namespaces
 }
 
-fn process(input: &Input<'_>, security: &LinuxContainerSecurityContext, capabilities: u64) -> Result<Process, SpecError> {
-    let identity = user::identity(security, input.image.and_then(|i| i.user().as_deref()), input.passwd, input.group)?;
-    let score = input.config.linux.as_ref().and_then(|l| l.resources.as_ref()).map_or(0, |r| r.oom_score_adj);
-    let score = i32::try_from(score).map_err(|_| invalid("oom_score_adj", "out of range"))?.clamp(-1000, 1000);
+fn process(
+    input: &Input<'_>,
+    security: &LinuxContainerSecurityContext,
+    capabilities: u64,
+) -> Result<Process, SpecError> {
+    let identity = user::identity(
+        security,
+        input.image.and_then(|i| i.user().as_deref()),
+        input.passwd,
+        input.group,
+    )?;
+    let score = input
+        .config
+        .linux
+        .as_ref()
+        .and_then(|l| l.resources.as_ref())
+        .map_or(0, |r| r.oom_score_adj);
+    let score = i32::try_from(score)
+        .map_err(|_| invalid("oom_score_adj", "out of range"))?
+        .clamp(-1000, 1000);
     let open_files = PosixRlimitBuilder::default()
         .typ(PosixRlimitType::RlimitNofile)
         .soft(input.node.open_files)

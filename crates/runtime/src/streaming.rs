@@ -83,12 +83,18 @@ impl Tokens {
     pub fn issue(&self, session: Session) -> Result<String, EngineError> {
         let token = crate::records::new_id()?;
         let url = format!("unix://{}/{}/{token}", self.socket.display(), session.path());
-        let lifetime = if matches!(session, Session::PortForward { .. }) { FORWARD_LIFETIME } else { TOKEN_LIFETIME };
+        let lifetime = if matches!(session, Session::PortForward { .. }) {
+            FORWARD_LIFETIME
+        } else {
+            TOKEN_LIFETIME
+        };
         let now = Instant::now();
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, (expires, _)| *expires > now);
         if tokens.len() >= MAX_TOKENS {
-            return Err(EngineError::FailedPrecondition("too many streaming sessions are waiting to be opened".into()));
+            return Err(EngineError::FailedPrecondition(
+                "too many streaming sessions are waiting to be opened".into(),
+            ));
         }
         tokens.insert(token, (now + lifetime, session));
         Ok(url)
@@ -131,7 +137,9 @@ mod tests {
     #[test]
     fn tokens_port_forward_is_good_for_more_connections() {
         let tokens = Tokens::new("/run/s.sock".into());
-        let url = tokens.issue(Session::PortForward { sandbox: "s".into(), ports: vec![80] }).expect("a token");
+        let url = tokens
+            .issue(Session::PortForward { sandbox: "s".into(), ports: vec![80] })
+            .expect("a token");
         assert!(tokens.redeem(path(&url)).is_some());
         assert!(tokens.redeem(path(&url)).is_some());
     }

@@ -38,7 +38,8 @@ pub fn fork(namespaces: i32) -> io::Result<Fork> {
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM the child gets a copy of this single-threaded process, so no lock can be held by a thread that is gone; the
     // kernel writes the descriptor into `pidfd`, which outlives the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     if check(pid)? == 0 {
         return Ok(Fork::Child);
     }
@@ -86,7 +87,12 @@ pub struct MountAttr {
 
 /// Changes the mount behind `mount`, and all below it when `recursive`.
 pub fn mount_setattr(mount: BorrowedFd<'_>, attr: MountAttr, recursive: bool) -> io::Result<()> {
-    let kernel = libc::mount_attr { attr_set: attr.set, attr_clr: attr.clear, propagation: attr.propagation, userns_fd: 0 };
+    let kernel = libc::mount_attr {
+        attr_set: attr.set,
+        attr_clr: attr.clear,
+        propagation: attr.propagation,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the kernel reads the struct of the given size and the empty path; both live through the call.
     let result = unsafe {
@@ -111,12 +117,16 @@ pub fn pivot_root_here() -> io::Result<()> {
 /// Marks every descriptor from `first` on close-on-exec.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: setting the flag closes nothing now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
 }
 
 /// Closes every descriptor from 3 on that is not in `keep`. For a child that continues in Rust code and then only uses `keep`.
 pub fn close_all_except(keep: &[i32]) -> io::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    let mut keep: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep.into_iter().chain([u32::MAX]) {
@@ -209,7 +219,9 @@ pub fn limit_bounding_set(keep: u64) -> io::Result<()> {
 
 /// The bounding set of this process, as bits.
 pub fn bounding_set() -> u64 {
-    (0..64u32).filter(|c| prctl_value(libc::PR_CAPBSET_READ, *c) == 1).fold(0, |set, c| set | 1 << c)
+    (0..64u32)
+        .filter(|c| prctl_value(libc::PR_CAPBSET_READ, *c) == 1)
+        .fold(0, |set, c| set | 1 << c)
 }
 
 fn prctl_value(option: i32, argument: u32) -> i32 {
@@ -292,7 +304,10 @@ pub fn install_seccomp(program: &[u8]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
     // SAFETY: the program points to `len` instructions; the kernel copies and verifies them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    })
+    .map(drop)
 }
 
 /// The terminal side of the pseudo terminal behind `controller`, opened without any path.
@@ -301,7 +316,14 @@ pub fn open_terminal(controller: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: TIOCSPTLCK reads one int; TIOCGPTPEER takes open flags and answers a new descriptor, which is then ours.
     unsafe {
         check(libc::ioctl(controller.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock).into())?;
-        let fd = check(libc::ioctl(controller.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC).into())?;
+        let fd = check(
+            libc::ioctl(
+                controller.as_raw_fd(),
+                libc::TIOCGPTPEER,
+                libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC,
+            )
+            .into(),
+        )?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
 }
@@ -314,7 +336,11 @@ pub fn set_controlling_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Brings the loopback interface of this network namespace up.
 pub fn loopback_up() -> io::Result<()> {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
     // SAFETY: ifreq is plain data for which zero is valid; both ioctls read the name and read or write the flags in it.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
@@ -322,8 +348,15 @@ pub fn loopback_up() -> io::Result<()> {
         request.ifr_name[1] = b'o' as libc::c_char;
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request).into())?;
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
-        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into()).map(drop)
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into())
+            .map(drop)
     }
+}
+
+/// A descriptor whose readiness tokio waits for.
+pub fn async_fd(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd always answers the same descriptor, and it is open until AsyncFd, which owns it, is dropped.
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(Into::into)
 }
 
 /// An anonymous file with `content` that nobody can change any more.
@@ -342,7 +375,9 @@ pub fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
 /// Fills `buffer` with random bytes.
 pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     // SAFETY: the kernel writes at most `buffer.len()` bytes; up to 256 come whole.
-    let got = check(unsafe { libc::getrandom(buffer.as_mut_ptr().cast(), buffer.len(), 0) } as libc::c_long)?;
+    let got = check(
+        unsafe { libc::getrandom(buffer.as_mut_ptr().cast(), buffer.len(), 0) } as libc::c_long
+    )?;
     if got as usize == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
@@ -391,7 +426,8 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[u64]) -> io::Resu
     }
     let load = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
-        insn_cnt: u32::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
+        insn_cnt: u32::try_from(program.len())
+            .map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
         insns: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
         ..Load::default()
@@ -399,7 +435,8 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[u64]) -> io::Resu
     // SAFETY: both structs are prefixes of union bpf_attr of the given sizes; the program and the licence live through the load; the answered
     // descriptor is ours.
     unsafe {
-        let fd = check(libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()))?;
+        let fd =
+            check(libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()))?;
         let fd = OwnedFd::from_raw_fd(fd as i32);
         let attach = Attach {
             target_fd: cgroup.as_raw_fd() as u32,
@@ -407,6 +444,7 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[u64]) -> io::Resu
             attach_type: BPF_CGROUP_DEVICE,
             attach_flags: 0,
         };
-        check(libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<Attach>())).map(drop)
+        check(libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<Attach>()))
+            .map(drop)
     }
 }

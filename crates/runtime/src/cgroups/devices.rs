@@ -19,7 +19,11 @@ pub fn v1_rule(rule: &LinuxDeviceCgroup) -> String {
 
 /// `struct bpf_insn` as one little-endian word.
 const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
-    code as u64 | (destination as u64) << 8 | (source as u64) << 12 | (offset as u16 as u64) << 16 | (immediate as u32 as u64) << 32
+    code as u64
+        | (destination as u64) << 8
+        | (source as u64) << 12
+        | (offset as u16 as u64) << 16
+        | (immediate as u32 as u64) << 32
 }
 
 const LOAD_WORD: u8 = 0x61;
@@ -65,7 +69,10 @@ fn answer(allow: bool) -> [u64; 2] {
 /// One rule: a chain of tests that jump past the block when they fail, then the answer.
 fn block(rule: &LinuxDeviceCgroup) -> Vec<u64> {
     let granted = rule.access().as_deref().unwrap_or("rwm");
-    let mask = ACCESS.iter().filter(|(letter, _)| granted.contains(*letter)).fold(0, |mask, (_, bit)| mask | bit);
+    let mask = ACCESS
+        .iter()
+        .filter(|(letter, _)| granted.contains(*letter))
+        .fold(0, |mask, (_, bit)| mask | bit);
     let kind = match rule.typ() {
         Some(LinuxDeviceType::B) => Some(DEVICE_BLOCK),
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(DEVICE_CHARACTER),
@@ -102,7 +109,12 @@ mod tests {
     use super::*;
     use oci_spec::runtime::LinuxDeviceCgroupBuilder;
 
-    fn rule(allow: bool, typ: LinuxDeviceType, numbers: Option<(i64, i64)>, access: &str) -> LinuxDeviceCgroup {
+    fn rule(
+        allow: bool,
+        typ: LinuxDeviceType,
+        numbers: Option<(i64, i64)>,
+        access: &str,
+    ) -> LinuxDeviceCgroup {
         let builder = LinuxDeviceCgroupBuilder::default().allow(allow).typ(typ).access(access);
         let builder = match numbers {
             Some((major, minor)) => builder.major(major).minor(minor),
@@ -122,7 +134,8 @@ mod tests {
         let (mut registers, mut at) = ([0i64; 6], 0usize);
         loop {
             let word = program[at];
-            let (code, destination, source) = (word as u8, (word >> 8 & 15) as usize, (word >> 12 & 15) as usize);
+            let (code, destination, source) =
+                (word as u8, (word >> 8 & 15) as usize, (word >> 12 & 15) as usize);
             let (offset, immediate) = ((word >> 16) as u16 as i16, (word >> 32) as u32 as i32);
             at += 1;
             match code {
@@ -137,7 +150,9 @@ mod tests {
                 MOVE_NUMBER => registers[destination] = immediate.into(),
                 AND_NUMBER => registers[destination] &= i64::from(immediate),
                 SHIFT_RIGHT => registers[destination] >>= immediate,
-                JUMP_NOT_EQUAL if registers[destination] != i64::from(immediate) => at += offset as usize,
+                JUMP_NOT_EQUAL if registers[destination] != i64::from(immediate) => {
+                    at += offset as usize
+                }
                 JUMP_NOT_EQUAL => {}
                 EXIT => return registers[0] == 1,
                 other => panic!("unknown instruction {other:#x}"),
@@ -163,21 +178,33 @@ mod tests {
             (DEVICE_BLOCK, 6, 8, 0, false),
             (DEVICE_BLOCK, 1, 8, 0, false),
         ] {
-            assert_eq!(run(&program, kind, access, major, minor), allowed, "{kind} {access} {major}:{minor}");
+            assert_eq!(
+                run(&program, kind, access, major, minor),
+                allowed,
+                "{kind} {access} {major}:{minor}"
+            );
         }
     }
 
     #[test]
     fn program_kernel_accepts_it_on_the_unified_hierarchy() {
-        let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|p| std::path::Path::new(p).join("cgroup.procs").exists());
-        let Some(unified) = unified.filter(|p| std::path::Path::new(p).join("cgroup.controllers").exists()) else { return };
-        let directory = std::path::Path::new(unified).join(format!("knarr-test-bpf-{}", std::process::id()));
+        let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+            .into_iter()
+            .find(|p| std::path::Path::new(p).join("cgroup.procs").exists());
+        let Some(unified) =
+            unified.filter(|p| std::path::Path::new(p).join("cgroup.controllers").exists())
+        else {
+            return;
+        };
+        let directory =
+            std::path::Path::new(unified).join(format!("knarr-test-bpf-{}", std::process::id()));
         if std::fs::create_dir(&directory).is_err() {
             return;
         }
         let file = std::fs::File::open(&directory).expect("the directory");
         let rules = crate::spec::device_rules(false, &[]);
-        let attached = crate::sys::attach_device_filter(rustix::fd::AsFd::as_fd(&file), &program(&rules));
+        let attached =
+            crate::sys::attach_device_filter(rustix::fd::AsFd::as_fd(&file), &program(&rules));
         std::fs::remove_dir(&directory).expect("removed");
         attached.expect("the kernel verifies and attaches the program");
     }

@@ -2,8 +2,8 @@
 
 use super::devices::v1_rule;
 use super::{
-    CgroupError, Cgroups, Stats, ancestry, below, io_error, kill_tree, make_directory, open_for_write, read_key, read_number, read_pids,
-    remove_directory, remove_tree, write,
+    CgroupError, Cgroups, Stats, ancestry, below, io_error, kill_tree, make_directory,
+    open_for_write, read_key, read_number, read_pids, remove_directory, remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::OwnedFd;
@@ -26,11 +26,16 @@ impl V1 {
     }
 
     fn root(&self, controller: &str) -> Option<&Path> {
-        self.hierarchies.iter().find(|(names, _)| names.split(',').any(|n| n == controller)).map(|(_, root)| root.as_path())
+        self.hierarchies
+            .iter()
+            .find(|(names, _)| names.split(',').any(|n| n == controller))
+            .map(|(_, root)| root.as_path())
     }
 
     fn directory(&self, controller: &str, path: &str) -> Result<PathBuf, CgroupError> {
-        let root = self.root(controller).ok_or_else(|| CgroupError::Unsupported(format!("controller {controller} is not mounted")))?;
+        let root = self.root(controller).ok_or_else(|| {
+            CgroupError::Unsupported(format!("controller {controller} is not mounted"))
+        })?;
         below(root, path)
     }
 
@@ -67,7 +72,10 @@ impl V1 {
     fn apply_memory(&self, path: &str, memory: &LinuxMemory) -> Result<(), CgroupError> {
         let Some(limit) = memory.limit() else { return Ok(()) };
         let directory = self.directory("memory", path)?;
-        let (limit_file, swap_file) = (directory.join("memory.limit_in_bytes"), directory.join("memory.memsw.limit_in_bytes"));
+        let (limit_file, swap_file) = (
+            directory.join("memory.limit_in_bytes"),
+            directory.join("memory.memsw.limit_in_bytes"),
+        );
         let swap = memory.swap().filter(|_| swap_file.exists());
         let Some(swap) = swap else { return write(&limit_file, &limit.to_string()) };
         let current = read_number(&swap_file).unwrap_or(u64::MAX);
@@ -88,7 +96,8 @@ impl V1 {
         let Some(parent) = directory.parent() else { return Ok(()) };
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let (own, above) = (directory.join(file), parent.join(file));
-            let read = |path: &Path| std::fs::read_to_string(path).map_err(io_error(path, "reading"));
+            let read =
+                |path: &Path| std::fs::read_to_string(path).map_err(io_error(path, "reading"));
             if read(&own)?.trim().is_empty() {
                 write(&own, read(&above)?.trim())?;
             }
@@ -134,7 +143,9 @@ impl Cgroups for V1 {
             write(&self.directory("hugetlb", path)?.join(file), &huge.limit().to_string())?;
         }
         match resources.unified() {
-            Some(unified) if !unified.is_empty() => Err(CgroupError::Unsupported("unified resources need cgroup v2".into())),
+            Some(unified) if !unified.is_empty() => {
+                Err(CgroupError::Unsupported("unified resources need cgroup v2".into()))
+            }
             _ => Ok(()),
         }
     }
@@ -171,13 +182,17 @@ impl Cgroups for V1 {
         let number = |controller, file| read_number(&self.file(controller, path, file)?);
         let memory = |key| read_key(&self.file("memory", path, "memory.stat")?, key);
         let usage = number("memory", "memory.usage_in_bytes");
-        let swap = number("memory", "memory.memsw.usage_in_bytes").zip(usage).map(|(both, memory)| both.saturating_sub(memory));
+        let swap = number("memory", "memory.memsw.usage_in_bytes")
+            .zip(usage)
+            .map(|(both, memory)| both.saturating_sub(memory));
         Stats {
             cpu_nanoseconds: number("cpuacct", "cpuacct.usage"),
             memory_usage_bytes: usage,
-            memory_working_set_bytes: usage.map(|usage| usage.saturating_sub(memory("total_inactive_file").unwrap_or(0))),
+            memory_working_set_bytes: usage
+                .map(|usage| usage.saturating_sub(memory("total_inactive_file").unwrap_or(0))),
             memory_rss_bytes: memory("total_rss"),
-            memory_limit_bytes: number("memory", "memory.limit_in_bytes").filter(|limit| *limit < UNLIMITED),
+            memory_limit_bytes: number("memory", "memory.limit_in_bytes")
+                .filter(|limit| *limit < UNLIMITED),
             page_faults: memory("total_pgfault"),
             major_page_faults: memory("total_pgmajfault"),
             swap_usage_bytes: swap,

@@ -1,8 +1,8 @@
 //! cgroup v2: one hierarchy for all controllers. Tested on a directory that looks like one; see ARCHITECTURE.md.
 
 use super::{
-    CgroupError, Cgroups, Stats, ancestry, below, devices, io_error, kill_tree, make_directory, open_for_write, read_key, read_number,
-    read_pids, remove_directory, remove_tree, write,
+    CgroupError, Cgroups, Stats, ancestry, below, devices, io_error, kill_tree, make_directory,
+    open_for_write, read_key, read_number, read_pids, remove_directory, remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::{AsFd, OwnedFd};
@@ -47,7 +47,9 @@ impl V2 {
         };
         let (available, enabled) = (read("cgroup.controllers")?, read("cgroup.subtree_control")?);
         let has = |list: &str, name: &str| list.split_whitespace().any(|n| n == name);
-        for controller in CONTROLLERS.into_iter().filter(|c| has(&available, c) && !has(&enabled, c)) {
+        for controller in
+            CONTROLLERS.into_iter().filter(|c| has(&available, c) && !has(&enabled, c))
+        {
             write(&directory.join("cgroup.subtree_control"), &format!("+{controller}"))?;
         }
         Ok(())
@@ -116,9 +118,14 @@ impl Cgroups for V2 {
     fn apply(&self, path: &str, resources: &LinuxResources) -> Result<(), CgroupError> {
         if let Some(rules) = resources.devices().as_ref().filter(|rules| !rules.is_empty()) {
             let directory = below(&self.root, path)?;
-            let fd = rustix::fs::open(&directory, rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-                .map_err(|e| io_error(&directory, "opening")(e.into()))?;
-            crate::sys::attach_device_filter(fd.as_fd(), &devices::program(rules)).map_err(io_error(&directory, "attaching the device filter"))?;
+            let fd = rustix::fs::open(
+                &directory,
+                rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )
+            .map_err(|e| io_error(&directory, "opening")(e.into()))?;
+            crate::sys::attach_device_filter(fd.as_fd(), &devices::program(rules))
+                .map_err(io_error(&directory, "attaching the device filter"))?;
         }
         if let Some(memory) = resources.memory() {
             self.apply_memory(path, memory)?;
@@ -131,7 +138,10 @@ impl Cgroups for V2 {
             write(&self.file(path, "pids.max")?, &limit(value))?;
         }
         for huge in resources.hugepage_limits().iter().flatten() {
-            write(&self.file(path, &format!("hugetlb.{}.max", huge.page_size()))?, &huge.limit().to_string())?;
+            write(
+                &self.file(path, &format!("hugetlb.{}.max", huge.page_size()))?,
+                &huge.limit().to_string(),
+            )?;
         }
         self.apply_unified(path, resources)
     }
@@ -167,9 +177,11 @@ impl Cgroups for V2 {
         let memory = |key| read_key(&directory.join("memory.stat"), key);
         let usage = number("memory.current");
         Stats {
-            cpu_nanoseconds: read_key(&directory.join("cpu.stat"), "usage_usec").map(|us| us * 1_000),
+            cpu_nanoseconds: read_key(&directory.join("cpu.stat"), "usage_usec")
+                .map(|us| us * 1_000),
             memory_usage_bytes: usage,
-            memory_working_set_bytes: usage.map(|usage| usage.saturating_sub(memory("inactive_file").unwrap_or(0))),
+            memory_working_set_bytes: usage
+                .map(|usage| usage.saturating_sub(memory("inactive_file").unwrap_or(0))),
             memory_rss_bytes: memory("anon"),
             memory_limit_bytes: number("memory.max"),
             page_faults: memory("pgfault"),
@@ -229,8 +241,10 @@ mod tests {
     fn apply_limits_are_written_in_v2_terms() {
         let (root, driver) = fake();
         let cpu = LinuxCpuBuilder::default().shares(1024u64).quota(50_000i64).build().expect("cpu");
-        let memory = LinuxMemoryBuilder::default().limit(1 << 20).swap(3 << 20).build().expect("memory");
-        let mut resources = LinuxResourcesBuilder::default().cpu(cpu).memory(memory).build().expect("resources");
+        let memory =
+            LinuxMemoryBuilder::default().limit(1 << 20).swap(3 << 20).build().expect("memory");
+        let mut resources =
+            LinuxResourcesBuilder::default().cpu(cpu).memory(memory).build().expect("resources");
         resources.set_devices(None);
         resources.set_unified(Some([("memory.oom.group".to_owned(), "1".to_owned())].into()));
         driver.apply("/knarr/c", &resources).expect("applied");
@@ -248,7 +262,11 @@ mod tests {
         let (root, driver) = fake();
         assert_eq!(driver.create("/knarr/c").expect("created"), Vec::<String>::new());
         // A plain file keeps the tail of what was written before.
-        assert!(std::fs::read_to_string(root.path().join("cgroup.subtree_control")).expect("a file").starts_with("+pids"));
+        assert!(
+            std::fs::read_to_string(root.path().join("cgroup.subtree_control"))
+                .expect("a file")
+                .starts_with("+pids")
+        );
         assert_eq!(driver.create("/knarr/new").expect("created"), ["/knarr/new"]);
     }
 
@@ -257,7 +275,10 @@ mod tests {
         let (_root, driver) = fake();
         let stats = driver.stats("/knarr/c");
         assert_eq!(stats.cpu_nanoseconds, Some(7_000));
-        assert_eq!((stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes), (Some(1000), Some(600), Some(300)));
+        assert_eq!(
+            (stats.memory_usage_bytes, stats.memory_working_set_bytes, stats.memory_rss_bytes),
+            (Some(1000), Some(600), Some(300))
+        );
         assert_eq!(stats.processes, None);
     }
 

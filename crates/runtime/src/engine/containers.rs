@@ -8,7 +8,8 @@ use crate::spec::{self, Input, SandboxFacts, SeccompChoice};
 use crate::{inroot, snapshots, sys};
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{
-    ContainerConfig, ContainerEventType, LinuxContainerResources, LinuxContainerSecurityContext, MountPropagation, NamespaceMode,
+    ContainerConfig, ContainerEventType, LinuxContainerResources, LinuxContainerSecurityContext,
+    MountPropagation, NamespaceMode,
 };
 use oci_spec::runtime::{LinuxDevice, Spec};
 use prost::Message;
@@ -35,7 +36,8 @@ fn security(config: &ContainerConfig) -> LinuxContainerSecurityContext {
 
 pub(super) fn name_of(sandbox: &str, config: &ContainerConfig) -> Result<String> {
     let metadata = config.metadata.as_ref().filter(|m| !m.name.is_empty());
-    let metadata = metadata.ok_or_else(|| EngineError::Invalid("metadata.name: is required".into()))?;
+    let metadata =
+        metadata.ok_or_else(|| EngineError::Invalid("metadata.name: is required".into()))?;
     Ok(format!("container {sandbox}_{}_{}", metadata.name, metadata.attempt))
 }
 
@@ -45,8 +47,10 @@ fn seccomp_choice(security: &LinuxContainerSecurityContext) -> Result<SeccompCho
         ProfileType::RuntimeDefault => Ok(SeccompChoice::RuntimeDefault),
         ProfileType::Unconfined => Ok(SeccompChoice::Unconfined),
         ProfileType::Localhost => {
-            let content = std::fs::read(&profile.localhost_ref).map_err(doing(format!("reading the seccomp profile {}", profile.localhost_ref)))?;
-            let profile = serde_json::from_slice(&content).map_err(|e| EngineError::Invalid(format!("seccomp profile: {e}")))?;
+            let content = std::fs::read(&profile.localhost_ref)
+                .map_err(doing(format!("reading the seccomp profile {}", profile.localhost_ref)))?;
+            let profile = serde_json::from_slice(&content)
+                .map_err(|e| EngineError::Invalid(format!("seccomp profile: {e}")))?;
             Ok(SeccompChoice::Localhost(Box::new(profile)))
         }
     }
@@ -54,7 +58,8 @@ fn seccomp_choice(security: &LinuxContainerSecurityContext) -> Result<SeccompCho
 
 fn devices(config: &ContainerConfig) -> Result<Vec<LinuxDevice>> {
     let device = |d: &k8s_cri::v1::Device| {
-        node::device(Path::new(&d.host_path), Path::new(&d.container_path)).map_err(doing(format!("device {}", d.host_path)))
+        node::device(Path::new(&d.host_path), Path::new(&d.container_path))
+            .map_err(doing(format!("device {}", d.host_path)))
     };
     config.devices.iter().map(device).collect()
 }
@@ -63,7 +68,8 @@ fn devices(config: &ContainerConfig) -> Result<Vec<LinuxDevice>> {
 fn accounts(root: &OwnedFd) -> (String, String) {
     let read = |path: &str| {
         let file = inroot::open(root.as_fd(), Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK);
-        let content = file.and_then(|file| sys::read_all(file.as_fd(), MAX_ACCOUNTS)).unwrap_or_default();
+        let content =
+            file.and_then(|file| sys::read_all(file.as_fd(), MAX_ACCOUNTS)).unwrap_or_default();
         String::from_utf8_lossy(&content).into_owned()
     };
     (read("/etc/passwd"), read("/etc/group"))
@@ -101,16 +107,26 @@ pub(super) fn signal_number(name: &str) -> Option<i32> {
 
 impl Runtime {
     /// Makes a container in a ready sandbox; answers its id.
-    pub(crate) async fn create_container(&self, sandbox: &str, config: ContainerConfig) -> Result<String> {
+    pub(crate) async fn create_container(
+        &self,
+        sandbox: &str,
+        config: ContainerConfig,
+    ) -> Result<String> {
         let sandbox = self.engine.sandbox(sandbox)?;
         let _busy = sandbox.busy.lock().await;
         if !sandbox.is_ready() {
-            return Err(EngineError::FailedPrecondition(format!("sandbox container {:?} is not running", sandbox.id)));
+            return Err(EngineError::FailedPrecondition(format!(
+                "sandbox container {:?} is not running",
+                sandbox.id
+            )));
         }
         let id = records::new_id()?;
         self.engine.reserve(&name_of(&sandbox.id, &config)?, &id)?;
         let (engine, in_sandbox, new_id) = (self.engine.clone(), sandbox.clone(), id.clone());
-        let made = tokio::task::spawn_blocking(move || engine.make_container(&in_sandbox, &new_id, config)).await?;
+        let made = tokio::task::spawn_blocking(move || {
+            engine.make_container(&in_sandbox, &new_id, config)
+        })
+        .await?;
         match made {
             Ok(container) => {
                 lock(&self.engine.known).containers.insert(id.clone(), Arc::new(container));
@@ -130,7 +146,9 @@ impl Runtime {
         let container = self.engine.container(id)?;
         let _busy = container.busy.lock().await;
         if container.state() != State::Created {
-            return Err(EngineError::FailedPrecondition(format!("container {id} is not in created state")));
+            return Err(EngineError::FailedPrecondition(format!(
+                "container {id} is not in created state"
+            )));
         }
         let sandbox = self.engine.sandbox(&container.record().sandbox)?;
         let shim = sandbox.shim()?;
@@ -154,7 +172,11 @@ impl Runtime {
                     }
                     created
                 });
-                self.engine.tell(&sandbox, &container.id, ContainerEventType::ContainerStartedEvent);
+                self.engine.tell(
+                    &sandbox,
+                    &container.id,
+                    ContainerEventType::ContainerStartedEvent,
+                );
                 Ok(())
             }
             Err(error) => {
@@ -178,9 +200,9 @@ impl Runtime {
             }
         }
         self.engine.signal(&container, libc::SIGKILL).await?;
-        tokio::time::timeout(KILL_TIMEOUT, exited(&mut state))
-            .await
-            .map_err(|_| EngineError::DeadlineExceeded(format!("container {id} did not end after SIGKILL")))
+        tokio::time::timeout(KILL_TIMEOUT, exited(&mut state)).await.map_err(|_| {
+            EngineError::DeadlineExceeded(format!("container {id} did not end after SIGKILL"))
+        })
     }
 
     /// Removes a container, killing it first if it runs.
@@ -193,7 +215,9 @@ impl Runtime {
         let (snapshots, snapshot) = (self.engine.snapshots.clone(), container.id.clone());
         tokio::task::spawn_blocking(move || snapshots.remove(&snapshot)).await??;
         match std::fs::remove_dir_all(&container.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(doing("removing the container directory")(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(doing("removing the container directory")(error));
+            }
             _ => {}
         }
         lock(&self.engine.known).containers.remove(&container.id);
@@ -205,7 +229,11 @@ impl Runtime {
     }
 
     /// Changes the limits of a container, also for its next start.
-    pub(crate) async fn update_resources(&self, id: &str, resources: &LinuxContainerResources) -> Result<()> {
+    pub(crate) async fn update_resources(
+        &self,
+        id: &str,
+        resources: &LinuxContainerResources,
+    ) -> Result<()> {
         let container = self.engine.container(id)?;
         let _busy = container.busy.lock().await;
         if matches!(container.state(), State::Exited(_)) {
@@ -252,11 +280,17 @@ impl Container {
 
 impl Engine {
     /// Makes the writable layer, the spec and the directory of a container. Blocking.
-    fn make_container(&self, sandbox: &Sandbox, id: &str, config: ContainerConfig) -> Result<Container> {
+    fn make_container(
+        &self,
+        sandbox: &Sandbox,
+        id: &str,
+        config: ContainerConfig,
+    ) -> Result<Container> {
         let image_name = config.image.as_ref().map_or("", |i| i.image.as_str());
         let image = self.images.get(image_name)?;
         for mount in &config.mounts {
-            std::fs::metadata(&mount.host_path).map_err(doing(format!("mount source {}", mount.host_path)))?;
+            std::fs::metadata(&mount.host_path)
+                .map_err(doing(format!("mount source {}", mount.host_path)))?;
         }
         let rootfs = self.snapshots.prepare(&image, id)?;
         let root = snapshots::overlay(&rootfs).map_err(doing("mounting the image"))?;
@@ -286,7 +320,8 @@ impl Engine {
             pid_namespace: None,
         })?;
         let user = spec.process().as_ref().map(|p| p.user().clone()).unwrap_or_default();
-        let stop_signal = image_config.as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
+        let stop_signal =
+            image_config.as_ref().and_then(|c| c.stop_signal().as_deref()).and_then(signal_number);
         let record = ContainerRecord {
             id: id.to_owned(),
             sandbox: sandbox.id.clone(),
@@ -316,7 +351,9 @@ impl Engine {
             tracing::warn!(id, %error, "removing the layer of a container that was not created");
         }
         match std::fs::remove_dir_all(sandbox.directory.join("containers").join(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(id, %error, "removing a container's directory"),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(id, %error, "removing a container's directory")
+            }
             _ => {}
         }
     }
@@ -330,14 +367,19 @@ impl Engine {
         if let Some(resources) = linux.resources() {
             self.cgroups.apply(&record.cgroup, resources)?;
         }
-        let rootfs = self.snapshots.get(&container.id)?.ok_or_else(|| EngineError::NotFound("the container's writable layer".into()))?;
+        let rootfs = self
+            .snapshots
+            .get(&container.id)?
+            .ok_or_else(|| EngineError::NotFound("the container's writable layer".into()))?;
         let mut fds = vec![
             sys::sealed_file(c"spec", &serde_json::to_vec(&spec).map_err(io::Error::from)?)?,
             snapshots::overlay(&rootfs).map_err(doing("mounting the image"))?,
         ];
-        let (log_directory, log) = open_log_directory(record.log_path.as_deref(), &container.directory)?;
+        let (log_directory, log) =
+            open_log_directory(record.log_path.as_deref(), &container.directory)?;
         fds.push(log_directory);
-        let programs = linux.seccomp().as_ref().map(spec::seccomp::programs).transpose()?.unwrap_or_default();
+        let programs =
+            linux.seccomp().as_ref().map(spec::seccomp::programs).transpose()?.unwrap_or_default();
         for program in &programs {
             fds.push(sys::sealed_file(c"seccomp", program)?);
         }
@@ -350,7 +392,10 @@ impl Engine {
         for mount in spec.mounts().iter().flatten().filter(|m| m.typ().as_deref() == Some("bind")) {
             let source = mount.source().clone().unwrap_or_default();
             if source != Path::new(SHM_SOURCE) {
-                fds.push(open_source(&source, &container.config).map_err(doing(format!("mount source {}", source.display())))?);
+                fds.push(
+                    open_source(&source, &container.config)
+                        .map_err(doing(format!("mount source {}", source.display())))?,
+                );
             }
         }
         let start = Start {
@@ -387,8 +432,16 @@ impl Engine {
     pub(super) async fn signal(&self, container: &Container, signal: i32) -> Result<()> {
         let shim = self.sandbox(&container.record().sandbox)?.shim()?;
         match shim.call(Op::Signal { container: container.id.clone(), signal }, &[]).await {
-            Err(crate::shim_client::ShimError::Refused(_)) if !matches!(container.state(), State::Running { .. }) => Ok(()),
-            Err(crate::shim_client::ShimError::Refused(reason)) if reason.contains("is not running") => Ok(()),
+            Err(crate::shim_client::ShimError::Refused(_))
+                if !matches!(container.state(), State::Running { .. }) =>
+            {
+                Ok(())
+            }
+            Err(crate::shim_client::ShimError::Refused(reason))
+                if reason.contains("is not running") =>
+            {
+                Ok(())
+            }
             other => Ok(other.map(drop)?),
         }
     }
@@ -438,7 +491,13 @@ impl Engine {
 
 impl Container {
     /// A container in memory.
-    pub(super) fn new(id: String, config: ContainerConfig, directory: PathBuf, record: ContainerRecord, state: State) -> Self {
+    pub(super) fn new(
+        id: String,
+        config: ContainerConfig,
+        directory: PathBuf,
+        record: ContainerRecord,
+        state: State,
+    ) -> Self {
         Self {
             id,
             config,
@@ -469,7 +528,9 @@ fn log_path(directory: &str, path: &str) -> Result<Option<PathBuf>> {
     }
     let plain = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     if !plain || !Path::new(directory).is_absolute() {
-        return Err(EngineError::Invalid(format!("log_path: {path:?} is not a relative path below {directory:?}")));
+        return Err(EngineError::Invalid(format!(
+            "log_path: {path:?} is not a relative path below {directory:?}"
+        )));
     }
     Ok(Some(Path::new(directory).join(path)))
 }
@@ -484,20 +545,25 @@ fn open_log_directory(path: Option<&Path>, otherwise: &Path) -> Result<(OwnedFd,
         None => (otherwise, None),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(directory, flags, Mode::empty()).map_err(|e| doing("opening the log directory")(e.into()))?;
+    let fd = rustix::fs::open(directory, flags, Mode::empty())
+        .map_err(|e| doing("opening the log directory")(e.into()))?;
     Ok((fd, name))
 }
 
 /// A detached clone of what is at `source` now, following symlinks as the CRI demands.
 fn open_source(source: &Path, config: &ContainerConfig) -> io::Result<OwnedFd> {
-    let bidirectional = config
-        .mounts
-        .iter()
-        .any(|m| Path::new(&m.host_path) == source && m.propagation() == MountPropagation::PropagationBidirectional);
+    let bidirectional = config.mounts.iter().any(|m| {
+        Path::new(&m.host_path) == source
+            && m.propagation() == MountPropagation::PropagationBidirectional
+    });
     if bidirectional && !is_shared(source)? {
-        return Err(io::Error::other("it is not on a shared mount, which bidirectional propagation needs"));
+        return Err(io::Error::other(
+            "it is not on a shared mount, which bidirectional propagation needs",
+        ));
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
     Ok(open_tree(CWD, source, flags)?)
 }
 
@@ -510,7 +576,9 @@ fn is_shared(path: &Path) -> io::Result<bool> {
         .filter_map(|line| {
             let (left, _) = line.split_once(" - ")?;
             let point = left.split(' ').nth(4)?;
-            path.starts_with(point).then(|| (point.len(), left.split(' ').skip(6).any(|field| field.starts_with("shared:"))))
+            path.starts_with(point).then(|| {
+                (point.len(), left.split(' ').skip(6).any(|field| field.starts_with("shared:")))
+            })
         })
         .max_by_key(|(length, _)| *length);
     Ok(best.is_some_and(|(_, shared)| shared))
@@ -522,9 +590,14 @@ mod tests {
 
     #[test]
     fn signal_number_names_and_numbers_are_understood() {
-        for (name, number) in
-            [("SIGTERM", Some(15)), ("quit", Some(3)), ("9", Some(9)), ("SIGRTMIN+3", Some(37)), ("99", None), ("NOPE", None)]
-        {
+        for (name, number) in [
+            ("SIGTERM", Some(15)),
+            ("quit", Some(3)),
+            ("9", Some(9)),
+            ("SIGRTMIN+3", Some(37)),
+            ("99", None),
+            ("NOPE", None),
+        ] {
             assert_eq!(signal_number(name), number, "{name}");
         }
     }

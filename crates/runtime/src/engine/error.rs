@@ -71,11 +71,17 @@ impl From<EngineError> for tonic::Status {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
-            EngineError::NotFound(_) | EngineError::Image(ImageError::NotFound(_)) => Self::not_found(message),
+            EngineError::NotFound(_) | EngineError::Image(ImageError::NotFound(_)) => {
+                Self::not_found(message)
+            }
             EngineError::AlreadyExists(_) => Self::already_exists(message),
-            EngineError::Invalid(_) | EngineError::Spec(SpecError::Invalid { .. }) => Self::invalid_argument(message),
+            EngineError::Invalid(_) | EngineError::Spec(SpecError::Invalid { .. }) => {
+                Self::invalid_argument(message)
+            }
             EngineError::FailedPrecondition(_) => Self::failed_precondition(message),
-            EngineError::Unimplemented(_) | EngineError::Spec(SpecError::Unsupported(_)) => Self::unimplemented(message),
+            EngineError::Unimplemented(_) | EngineError::Spec(SpecError::Unsupported(_)) => {
+                Self::unimplemented(message)
+            }
             EngineError::DeadlineExceeded(_) => Self::deadline_exceeded(message),
             EngineError::Shim(ShimError::Gone | ShimError::Timeout) => Self::unavailable(message),
             _ => Self::unknown(message),

@@ -102,16 +102,27 @@ impl Runtime {
     }
 
     /// Starts a process in a running container.
-    pub(crate) async fn exec(&self, id: &str, command: Vec<String>, wanted: Wanted) -> Result<Exec> {
+    pub(crate) async fn exec(
+        &self,
+        id: &str,
+        command: Vec<String>,
+        wanted: Wanted,
+    ) -> Result<Exec> {
         let container = self.running(id)?;
         if command.is_empty() {
             return Err(EngineError::Invalid("cmd: is required".into()));
         }
         let shim = self.engine.sandbox(&container.record().sandbox)?.shim()?;
         let spec = container.spec()?;
-        let process = spec.process().as_ref().ok_or_else(|| EngineError::Invalid("the container has no process".into()))?;
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or_else(|| EngineError::Invalid("the container has no process".into()))?;
         let process = exec_process(process, command, wanted.terminal);
-        let process = sys::sealed_file(c"process", &serde_json::to_vec(&process).map_err(std::io::Error::from)?)?;
+        let process = sys::sealed_file(
+            c"process",
+            &serde_json::to_vec(&process).map_err(std::io::Error::from)?,
+        )?;
         let (mut streams, mut fds) = (ExecStreams::default(), vec![process]);
         if !wanted.terminal {
             for (wanted, input, ours) in [
@@ -128,7 +139,8 @@ impl Runtime {
         let (sender, exit) = oneshot::channel();
         lock(&self.engine.execs).insert(number, sender);
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        let op = Op::Exec { exec: number, container: container.id.clone(), terminal: wanted.terminal };
+        let op =
+            Op::Exec { exec: number, container: container.id.clone(), terminal: wanted.terminal };
         match shim.call(op, &borrowed).await {
             Ok((_, mut received)) => {
                 streams.terminal = received.pop();
@@ -142,8 +154,15 @@ impl Runtime {
     }
 
     /// Runs a process to its end; `timeout_seconds` of 0 waits for ever.
-    pub(crate) async fn exec_sync(&self, id: &str, command: Vec<String>, timeout_seconds: i64) -> Result<Output> {
-        let mut exec = self.exec(id, command, Wanted { stdin: false, stdout: true, stderr: true, terminal: false }).await?;
+    pub(crate) async fn exec_sync(
+        &self,
+        id: &str,
+        command: Vec<String>,
+        timeout_seconds: i64,
+    ) -> Result<Output> {
+        let mut exec = self
+            .exec(id, command, Wanted { stdin: false, stdout: true, stderr: true, terminal: false })
+            .await?;
         let stdout = Collector::start(exec.streams.stdout.take())?;
         let stderr = Collector::start(exec.streams.stderr.take())?;
         let seconds = u64::try_from(timeout_seconds).unwrap_or(0);
@@ -154,23 +173,35 @@ impl Runtime {
                 Ok(code) => code.ok(),
                 Err(_) => {
                     exec.kill().await;
-                    return Err(EngineError::DeadlineExceeded(format!("failed to exec in container: timeout {seconds}s exceeded: context deadline exceeded")));
+                    return Err(EngineError::DeadlineExceeded(format!(
+                        "failed to exec in container: timeout {seconds}s exceeded: context deadline exceeded"
+                    )));
                 }
             }
         };
-        let exit_code = exit_code.ok_or_else(|| EngineError::FailedPrecondition("the sandbox ended during the exec".into()))?;
+        let exit_code = exit_code.ok_or_else(|| {
+            EngineError::FailedPrecondition("the sandbox ended during the exec".into())
+        })?;
         Ok(Output { stdout: stdout.finish().await, stderr: stderr.finish().await, exit_code })
     }
 
     /// Watches a container's output and, if wanted, gives its input: pipes for reading, and stdin or the terminal.
-    pub(crate) async fn attach(&self, id: &str, wanted: Wanted) -> Result<(Arc<Container>, ExecStreams)> {
+    pub(crate) async fn attach(
+        &self,
+        id: &str,
+        wanted: Wanted,
+    ) -> Result<(Arc<Container>, ExecStreams)> {
         let container = self.running(id)?;
         let shim = self.engine.sandbox(&container.record().sandbox)?.shim()?;
         let (mut streams, mut theirs) = (ExecStreams::default(), Vec::new());
-        for (wanted, ours) in [(wanted.stdout, &mut streams.stdout), (wanted.stderr && !container.config.tty, &mut streams.stderr)] {
+        for (wanted, ours) in [
+            (wanted.stdout, &mut streams.stdout),
+            (wanted.stderr && !container.config.tty, &mut streams.stderr),
+        ] {
             if wanted {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
-                rustix::pipe::fcntl_setpipe_size(&write, VIEWER_PIPE).map_err(std::io::Error::from)?;
+                rustix::pipe::fcntl_setpipe_size(&write, VIEWER_PIPE)
+                    .map_err(std::io::Error::from)?;
                 *ours = Some(read);
                 theirs.push(write);
             }
@@ -217,7 +248,10 @@ impl Runtime {
             }
         }
         let error = last.unwrap_or_else(|| std::io::ErrorKind::NotConnected.into());
-        Err(EngineError::Doing { action: format!("connecting to port {port} inside the pod"), source: error })
+        Err(EngineError::Doing {
+            action: format!("connecting to port {port} inside the pod"),
+            source: error,
+        })
     }
 }
 

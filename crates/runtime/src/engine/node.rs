@@ -38,7 +38,10 @@ pub fn device(path: &Path, name: &Path) -> io::Result<LinuxDevice> {
     } else if metadata.file_type().is_block_device() {
         LinuxDeviceType::B
     } else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a device", path.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is not a device", path.display()),
+        ));
     };
     LinuxDeviceBuilder::default()
         .path(name)

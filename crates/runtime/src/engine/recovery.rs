@@ -19,29 +19,42 @@ fn failed(action: &str, error: &dyn std::fmt::Display) -> RuntimeError {
 }
 
 /// Makes the cgroup parent, remembering what has to go with it.
-pub(super) fn make_parent(config: &RuntimeConfig, cgroups: &dyn Cgroups) -> std::result::Result<(), RuntimeError> {
+pub(super) fn make_parent(
+    config: &RuntimeConfig,
+    cgroups: &dyn Cgroups,
+) -> std::result::Result<(), RuntimeError> {
     let path = config.state.join(MADE);
-    let made = cgroups.create(&config.cgroup_parent).map_err(|e| failed("creating the runtime's cgroup", &e))?;
+    let made = cgroups
+        .create(&config.cgroup_parent)
+        .map_err(|e| failed("creating the runtime's cgroup", &e))?;
     let mut all: BTreeSet<String> = records::read_json(&path).ok().flatten().unwrap_or_default();
     all.extend(made);
-    records::write_json(&path, &all).map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
+    records::write_json(&path, &all)
+        .map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
 }
 
 /// Removes what [`make_parent`] made, innermost first, as far as it is empty.
-pub(super) fn remove_parent(config: &RuntimeConfig, cgroups: &dyn Cgroups) -> std::result::Result<(), RuntimeError> {
+pub(super) fn remove_parent(
+    config: &RuntimeConfig,
+    cgroups: &dyn Cgroups,
+) -> std::result::Result<(), RuntimeError> {
     let path = config.state.join(MADE);
     let all: BTreeSet<String> = records::read_json(&path).ok().flatten().unwrap_or_default();
     for made in all.iter().rev() {
         cgroups.remove_empty(made).map_err(|e| failed("removing the runtime's cgroup", &e))?;
     }
-    records::write_json(&path, &BTreeSet::<String>::new()).map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
+    records::write_json(&path, &BTreeSet::<String>::new())
+        .map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
 }
 
 impl Runtime {
     /// Reads the disk and reconnects.
     pub(super) async fn recover(&self) -> std::result::Result<(), RuntimeError> {
         let sandboxes = self.engine.config.state.join("sandboxes");
-        let entries = std::fs::read_dir(&sandboxes).map_err(|source| RuntimeError::Io { action: "reading the state directory".into(), source })?;
+        let entries = std::fs::read_dir(&sandboxes).map_err(|source| RuntimeError::Io {
+            action: "reading the state directory".into(),
+            source,
+        })?;
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !records::is_id(&name) {
@@ -56,7 +69,8 @@ impl Runtime {
     }
 
     async fn recover_sandbox(&self, directory: &Path) -> Result<()> {
-        let Some(record) = records::read_json::<SandboxRecord>(&directory.join("record.json"))? else {
+        let Some(record) = records::read_json::<SandboxRecord>(&directory.join("record.json"))?
+        else {
             // Never announced to anyone.
             std::fs::remove_dir_all(directory)?;
             return Ok(());
@@ -84,12 +98,17 @@ impl Runtime {
     }
 }
 
-async fn connect(directory: &Path) -> Option<(ShimClient, tokio::sync::mpsc::Receiver<protocol::Event>, Hello)> {
+async fn connect(
+    directory: &Path,
+) -> Option<(ShimClient, tokio::sync::mpsc::Receiver<protocol::Event>, Hello)> {
     let (client, events) = ShimClient::connect(directory).ok()?;
     let (answer, _) = client.call(Op::Hello, &[]).await.ok()?;
     let hello = answer.hello?;
     if hello.version != protocol::VERSION {
-        tracing::error!(version = hello.version, "a shim speaks another version of the protocol; its sandbox is ended");
+        tracing::error!(
+            version = hello.version,
+            "a shim speaks another version of the protocol; its sandbox is ended"
+        );
         return None;
     }
     Some((client, events, hello))
@@ -99,21 +118,33 @@ fn recover_containers(sandbox: &Sandbox, hello: Option<&Hello>) -> Result<Vec<Co
     let mut containers = Vec::new();
     for entry in std::fs::read_dir(sandbox.directory.join("containers"))?.flatten() {
         let directory = entry.path();
-        let Some(record) = records::read_json::<ContainerRecord>(&directory.join("record.json"))? else {
+        let Some(record) = records::read_json::<ContainerRecord>(&directory.join("record.json"))?
+        else {
             std::fs::remove_dir_all(&directory)?;
             continue;
         };
-        let state = recovered_state(records::read_exit(&directory)?, &record, hello.map(|h| &h.running));
+        let state =
+            recovered_state(records::read_exit(&directory)?, &record, hello.map(|h| &h.running));
         if let (State::Exited(exit), None) = (&state, records::read_exit(&directory)?) {
             records::write_json(&directory.join("exit.json"), exit)?;
         }
-        containers.push(Container::new(record.id.clone(), records::read_message(&directory.join("config.pb"))?, directory, record, state));
+        containers.push(Container::new(
+            record.id.clone(),
+            records::read_message(&directory.join("config.pb"))?,
+            directory,
+            record,
+            state,
+        ));
     }
     Ok(containers)
 }
 
 /// What a container is after a restart: ended if that is written down, running if its shim says so, else ended unseen if it was started.
-fn recovered_state(exit: Option<Exit>, record: &ContainerRecord, running: Option<&BTreeMap<String, i32>>) -> State {
+fn recovered_state(
+    exit: Option<Exit>,
+    record: &ContainerRecord,
+    running: Option<&BTreeMap<String, i32>>,
+) -> State {
     if let Some(exit) = exit {
         return State::Exited(exit);
     }
@@ -180,11 +211,27 @@ mod tests {
 
     #[test]
     fn recovered_state_trusts_the_disk_then_the_shim() {
-        let exit = Exit { code: 3, signal: None, oom_killed: false, finished_at: 5, reason: None, message: None };
+        let exit = Exit {
+            code: 3,
+            signal: None,
+            oom_killed: false,
+            finished_at: 5,
+            reason: None,
+            message: None,
+        };
         let running = BTreeMap::from([("c".to_owned(), 7)]);
-        assert_eq!(recovered_state(Some(exit.clone()), &record(Some(1)), Some(&running)), State::Exited(exit));
-        assert_eq!(recovered_state(None, &record(Some(1)), Some(&running)), State::Running { pid: 7 });
+        assert_eq!(
+            recovered_state(Some(exit.clone()), &record(Some(1)), Some(&running)),
+            State::Exited(exit)
+        );
+        assert_eq!(
+            recovered_state(None, &record(Some(1)), Some(&running)),
+            State::Running { pid: 7 }
+        );
         assert_eq!(recovered_state(None, &record(None), Some(&BTreeMap::new())), State::Created);
-        assert!(matches!(recovered_state(None, &record(Some(1)), None), State::Exited(Exit { code: 255, .. })));
+        assert!(matches!(
+            recovered_state(None, &record(Some(1)), None),
+            State::Exited(Exit { code: 255, .. })
+        ));
     }
 }

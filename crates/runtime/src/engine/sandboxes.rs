@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 
 /// Size of a pod's `/dev/shm`, as containerd's default.
 const SHM_BYTES: u64 = 64 * 1024 * 1024;
@@ -27,7 +26,12 @@ const HANDLER: &str = "knarr";
 
 /// The namespace options of a sandbox.
 pub(super) fn namespaces(config: &PodSandboxConfig) -> NamespaceOption {
-    config.linux.as_ref().and_then(|l| l.security_context.as_ref()).and_then(|s| s.namespace_options.clone()).unwrap_or_default()
+    config
+        .linux
+        .as_ref()
+        .and_then(|l| l.security_context.as_ref())
+        .and_then(|s| s.namespace_options.clone())
+        .unwrap_or_default()
 }
 
 pub(super) fn host_network(config: &PodSandboxConfig) -> bool {
@@ -36,11 +40,17 @@ pub(super) fn host_network(config: &PodSandboxConfig) -> bool {
 
 /// The name that makes a sandbox unique.
 pub(super) fn name_of(config: &PodSandboxConfig) -> Result<String> {
-    let metadata = config.metadata.as_ref().ok_or_else(|| EngineError::Invalid("metadata: is required".into()))?;
+    let metadata = config
+        .metadata
+        .as_ref()
+        .ok_or_else(|| EngineError::Invalid("metadata: is required".into()))?;
     if metadata.name.is_empty() || metadata.uid.is_empty() {
         return Err(EngineError::Invalid("metadata: name and uid are required".into()));
     }
-    Ok(format!("sandbox {}_{}_{}_{}", metadata.name, metadata.namespace, metadata.uid, metadata.attempt))
+    Ok(format!(
+        "sandbox {}_{}_{}_{}",
+        metadata.name, metadata.namespace, metadata.uid, metadata.attempt
+    ))
 }
 
 /// Refuses what the sandbox config asks for and is not done.
@@ -50,10 +60,14 @@ fn check(config: &PodSandboxConfig, handler: &str) -> Result<()> {
     }
     let options = namespaces(config);
     if options.userns_options.as_ref().is_some_and(|u| u.mode == NamespaceMode::Pod as i32) {
-        return Err(EngineError::Unimplemented("user namespaces are not supported by this runtime".into()));
+        return Err(EngineError::Unimplemented(
+            "user namespaces are not supported by this runtime".into(),
+        ));
     }
     if config.windows.is_some() {
-        return Err(EngineError::Unimplemented("Windows pods are not supported by this runtime".into()));
+        return Err(EngineError::Unimplemented(
+            "Windows pods are not supported by this runtime".into(),
+        ));
     }
     if config.hostname.len() > MAX_HOSTNAME {
         return Err(EngineError::Invalid(format!("hostname: longer than {MAX_HOSTNAME} bytes")));
@@ -61,10 +75,14 @@ fn check(config: &PodSandboxConfig, handler: &str) -> Result<()> {
     let (own_network, own_ipc) = (!host_network(config), options.ipc != NamespaceMode::Node as i32);
     for name in config.linux.iter().flat_map(|l| l.sysctls.keys()) {
         let dotted = name.replace('/', ".");
-        let of_ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p)) || dotted == "kernel.sem";
+        let of_ipc =
+            ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p))
+                || dotted == "kernel.sem";
         let allowed = (dotted.starts_with("net.") && own_network) || (of_ipc && own_ipc);
         if !allowed {
-            return Err(EngineError::Invalid(format!("sysctl {name:?} is not of a namespace of this pod")));
+            return Err(EngineError::Invalid(format!(
+                "sysctl {name:?} is not of a namespace of this pod"
+            )));
         }
     }
     Ok(())
@@ -145,7 +163,9 @@ fn write_etc(directory: &Path, config: &PodSandboxConfig) -> std::io::Result<()>
 fn pod_cgroup(parent: &str, config: &PodSandboxConfig, id: &str) -> Result<String> {
     let asked = config.linux.as_ref().map_or("", |l| l.cgroup_parent.as_str());
     if asked.ends_with(".slice") {
-        return Err(EngineError::Invalid("cgroup_parent: systemd slices are not supported, use the cgroupfs driver".into()));
+        return Err(EngineError::Invalid(
+            "cgroup_parent: systemd slices are not supported, use the cgroupfs driver".into(),
+        ));
     }
     let parent = parent.trim_end_matches('/');
     let asked = asked.trim_end_matches('/');
@@ -160,7 +180,11 @@ fn pod_cgroup(parent: &str, config: &PodSandboxConfig, id: &str) -> Result<Strin
 
 impl Runtime {
     /// Makes and starts a sandbox; answers its id.
-    pub(crate) async fn run_pod_sandbox(&self, config: PodSandboxConfig, handler: &str) -> Result<String> {
+    pub(crate) async fn run_pod_sandbox(
+        &self,
+        config: PodSandboxConfig,
+        handler: &str,
+    ) -> Result<String> {
         check(&config, handler)?;
         let id = records::new_id()?;
         self.engine.reserve(&name_of(&config)?, &id)?;
@@ -198,20 +222,33 @@ impl Runtime {
         }
         sandbox.update(|record| record.attached = true)?;
         let netns = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        let ips = engine.config.network.attach(&sandbox.id, &netns, &ports(&sandbox.config)).await?;
+        let ips =
+            engine.config.network.attach(&sandbox.id, &netns, &ports(&sandbox.config)).await?;
         sandbox.update(|record| record.ips = ips.iter().map(ToString::to_string).collect())
     }
 
     async fn start_shim(&self, sandbox: &Arc<Sandbox>) -> Result<i32> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(std::io::Error::from)?;
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(sandbox.directory.join("shim.log"))?;
-        let mut child = self.engine.binary.spawn_shim(&sandbox.id, theirs, log).map_err(doing("starting the shim"))?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(std::io::Error::from)?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(sandbox.directory.join("shim.log"))?;
+        let mut child = self
+            .engine
+            .binary
+            .spawn_shim(&sandbox.id, theirs, log)
+            .map_err(doing("starting the shim"))?;
         let pid = child.id() as i32;
-        let pidfd = rustix::process::pidfd_open(rustix::process::Pid::from_child(&child), rustix::process::PidfdFlags::NONBLOCK)
-            .map_err(|e| doing("watching the shim")(e.into()))?;
+        let pidfd = rustix::process::pidfd_open(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::PidfdFlags::NONBLOCK,
+        )
+        .map_err(|e| doing("watching the shim")(e.into()))?;
         // Not one of the runtime's tasks: a shim that ends after the runtime was dropped must not stay a zombie.
         tokio::spawn(async move {
-            if let Ok(fd) = AsyncFd::new(pidfd)
+            if let Ok(fd) = crate::sys::async_fd(pidfd)
                 && fd.readable().await.is_ok()
                 && let Err(error) = child.wait()
             {
@@ -321,7 +358,9 @@ impl Engine {
         *lock(&sandbox.shim) = None;
         for container in self.containers_of(&sandbox.id) {
             let record = container.record();
-            self.cgroups.kill(&record.cgroup).or_else(|error| if self.exists(&record.cgroup) { Err(error) } else { Ok(()) })?;
+            self.cgroups
+                .kill(&record.cgroup)
+                .or_else(|error| if self.exists(&record.cgroup) { Err(error) } else { Ok(()) })?;
             if let Some(exit) = records::read_exit(&container.directory)? {
                 self.container_exited(&container.id, exit);
             } else if matches!(container.state(), State::Running { .. }) {
@@ -358,7 +397,9 @@ impl Engine {
     pub(super) fn delete_sandbox(&self, sandbox: &Sandbox) -> Result<()> {
         self.prune(&sandbox.record().cgroup);
         match std::fs::remove_dir_all(&sandbox.directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(doing("removing the sandbox directory")(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(doing("removing the sandbox directory")(error))
+            }
             _ => Ok(()),
         }
     }
@@ -398,7 +439,10 @@ mod tests {
     #[test]
     fn pod_cgroup_is_always_below_the_runtimes() {
         let config = |parent: &str| PodSandboxConfig {
-            linux: Some(LinuxPodSandboxConfig { cgroup_parent: parent.into(), ..Default::default() }),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: parent.into(),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         for (asked, given) in [
@@ -416,10 +460,18 @@ mod tests {
     #[test]
     fn check_sysctls_of_the_node_are_refused() {
         let config = |name: &str| PodSandboxConfig {
-            linux: Some(LinuxPodSandboxConfig { sysctls: [(name.to_owned(), "1".to_owned())].into(), ..Default::default() }),
+            linux: Some(LinuxPodSandboxConfig {
+                sysctls: [(name.to_owned(), "1".to_owned())].into(),
+                ..Default::default()
+            }),
             ..Default::default()
         };
-        for (name, fine) in [("net.core.somaxconn", true), ("kernel.shm_rmid_forced", true), ("kernel.panic", false), ("vm.swappiness", false)] {
+        for (name, fine) in [
+            ("net.core.somaxconn", true),
+            ("kernel.shm_rmid_forced", true),
+            ("kernel.panic", false),
+            ("vm.swappiness", false),
+        ] {
             assert_eq!(check(&config(name), "").is_ok(), fine, "{name}");
         }
     }

@@ -13,7 +13,10 @@ fn value(value: Option<u64>) -> Option<v1::UInt64Value> {
 }
 
 fn memory(now: i64, stats: &Stats) -> v1::MemoryUsage {
-    let available = stats.memory_limit_bytes.zip(stats.memory_working_set_bytes).map(|(limit, used)| limit.saturating_sub(used));
+    let available = stats
+        .memory_limit_bytes
+        .zip(stats.memory_working_set_bytes)
+        .map(|(limit, used)| limit.saturating_sub(used));
     v1::MemoryUsage {
         timestamp: now,
         working_set_bytes: value(stats.memory_working_set_bytes),
@@ -39,10 +42,17 @@ fn rate(earlier: (i64, u64), later: (i64, u64)) -> Option<u64> {
 fn interfaces(text: &str) -> Vec<v1::NetworkInterfaceUsage> {
     let interface = |line: &str| {
         let (name, counters) = line.split_once(':')?;
-        let counters: Vec<u64> = counters.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        let counters: Vec<u64> =
+            counters.split_whitespace().map_while(|n| n.parse().ok()).collect();
         let at = |index: usize| value(counters.get(index).copied());
         let name = name.trim().to_owned();
-        (name != "lo").then(|| v1::NetworkInterfaceUsage { name, rx_bytes: at(0), rx_errors: at(2), tx_bytes: at(8), tx_errors: at(10) })
+        (name != "lo").then(|| v1::NetworkInterfaceUsage {
+            name,
+            rx_bytes: at(0),
+            rx_errors: at(2),
+            tx_bytes: at(8),
+            tx_errors: at(10),
+        })
     };
     text.lines().skip(2).filter_map(interface).collect()
 }
@@ -60,11 +70,17 @@ impl Engine {
             if last.is_none() || nano_cores.is_some() {
                 *last = Some((now, used));
             }
-            v1::CpuUsage { timestamp: now, usage_core_nano_seconds: value(Some(used)), usage_nano_cores: value(nano_cores) }
+            v1::CpuUsage {
+                timestamp: now,
+                usage_core_nano_seconds: value(Some(used)),
+                usage_nano_cores: value(nano_cores),
+            }
         });
         let layer = self.snapshots.usage(&container.id).ok().map(|usage| v1::FilesystemUsage {
             timestamp: now,
-            fs_id: Some(v1::FilesystemIdentifier { mountpoint: self.images.root().to_string_lossy().into_owned() }),
+            fs_id: Some(v1::FilesystemIdentifier {
+                mountpoint: self.images.root().to_string_lossy().into_owned(),
+            }),
             used_bytes: value(Some(usage.bytes)),
             inodes_used: value(Some(usage.inodes)),
         });
@@ -92,9 +108,14 @@ impl Engine {
         let record = sandbox.record();
         let stats = self.cgroups.stats(&record.cgroup);
         let containers = self.containers_of(&sandbox.id);
-        let containers: Vec<_> = containers.iter().filter(|c| matches!(c.state(), State::Running { .. })).collect();
-        let network = record.shim_pid.filter(|_| sandbox.is_ready() && !super::sandboxes::host_network(&sandbox.config));
-        let interfaces = network.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()).map(|text| interfaces(&text));
+        let containers: Vec<_> =
+            containers.iter().filter(|c| matches!(c.state(), State::Running { .. })).collect();
+        let network = record
+            .shim_pid
+            .filter(|_| sandbox.is_ready() && !super::sandboxes::host_network(&sandbox.config));
+        let interfaces = network
+            .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok())
+            .map(|text| interfaces(&text));
         v1::PodSandboxStats {
             attributes: Some(v1::PodSandboxAttributes {
                 id: sandbox.id.clone(),
@@ -114,7 +135,10 @@ impl Engine {
                     default_interface: interfaces.first().cloned(),
                     interfaces,
                 }),
-                process: stats.processes.map(|count| v1::ProcessUsage { timestamp: now, process_count: value(Some(count)) }),
+                process: stats.processes.map(|count| v1::ProcessUsage {
+                    timestamp: now,
+                    process_count: value(Some(count)),
+                }),
                 containers: containers.iter().map(|c| self.container_stats(c)).collect(),
             }),
             windows: None,
@@ -122,7 +146,10 @@ impl Engine {
     }
 
     /// Stats of the running containers that `filter` lets through. Blocking: walks their layers.
-    pub(crate) fn list_container_stats(&self, filter: Option<&v1::ContainerStatsFilter>) -> Vec<v1::ContainerStats> {
+    pub(crate) fn list_container_stats(
+        &self,
+        filter: Option<&v1::ContainerStatsFilter>,
+    ) -> Vec<v1::ContainerStats> {
         let containers: Vec<_> = lock(&self.known).containers.values().cloned().collect();
         let wanted = |c: &Container| {
             filter.is_none_or(|f| {
@@ -131,17 +158,27 @@ impl Engine {
                     && labels_match(&f.label_selector, &c.config.labels)
             })
         };
-        let running = containers.iter().filter(|c| matches!(c.state(), State::Running { .. }) && wanted(c));
+        let running =
+            containers.iter().filter(|c| matches!(c.state(), State::Running { .. }) && wanted(c));
         running.map(|c| self.container_stats(c)).collect()
     }
 
     /// Stats of the ready sandboxes that `filter` lets through. Blocking.
-    pub(crate) fn list_sandbox_stats(&self, filter: Option<&v1::PodSandboxStatsFilter>) -> Result<Vec<v1::PodSandboxStats>> {
+    pub(crate) fn list_sandbox_stats(
+        &self,
+        filter: Option<&v1::PodSandboxStatsFilter>,
+    ) -> Result<Vec<v1::PodSandboxStats>> {
         let sandboxes: Vec<_> = lock(&self.known).sandboxes.values().cloned().collect();
         let wanted = |s: &Sandbox| {
-            filter.is_none_or(|f| s.id.starts_with(&f.id) && labels_match(&f.label_selector, &s.config.labels))
+            filter.is_none_or(|f| {
+                s.id.starts_with(&f.id) && labels_match(&f.label_selector, &s.config.labels)
+            })
         };
-        Ok(sandboxes.iter().filter(|s| s.is_ready() && wanted(s)).map(|s| self.sandbox_stats(s)).collect())
+        Ok(sandboxes
+            .iter()
+            .filter(|s| s.is_ready() && wanted(s))
+            .map(|s| self.sandbox_stats(s))
+            .collect())
     }
 }
 

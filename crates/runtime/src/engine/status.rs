@@ -19,7 +19,9 @@ impl Engine {
             state: sandbox_state(sandbox) as i32,
             created_at: record.created_at,
             network: Some(network.unwrap_or_default()),
-            linux: Some(v1::LinuxPodSandboxStatus { namespaces: Some(v1::Namespace { options: Some(options) }) }),
+            linux: Some(v1::LinuxPodSandboxStatus {
+                namespaces: Some(v1::Namespace { options: Some(options) }),
+            }),
             labels: sandbox.config.labels.clone(),
             annotations: sandbox.config.annotations.clone(),
             runtime_handler: record.runtime_handler,
@@ -66,8 +68,11 @@ impl Engine {
             labels: container.config.labels.clone(),
             annotations: container.config.annotations.clone(),
             mounts: container.config.mounts.clone(),
-            log_path: record.log_path.map_or_else(String::new, |p| p.to_string_lossy().into_owned()),
-            resources: resources.map(|linux| v1::ContainerResources { linux: Some(linux), windows: None }),
+            log_path: record
+                .log_path
+                .map_or_else(String::new, |p| p.to_string_lossy().into_owned()),
+            resources: resources
+                .map(|linux| v1::ContainerResources { linux: Some(linux), windows: None }),
             user: Some(v1::ContainerUser {
                 linux: Some(v1::LinuxContainerUser {
                     uid: uid.into(),
@@ -96,14 +101,20 @@ impl Engine {
     }
 
     /// The sandboxes that `filter` lets through, by id.
-    pub(crate) fn list_sandboxes(&self, filter: Option<&v1::PodSandboxFilter>) -> Vec<v1::PodSandbox> {
+    pub(crate) fn list_sandboxes(
+        &self,
+        filter: Option<&v1::PodSandboxFilter>,
+    ) -> Vec<v1::PodSandbox> {
         let sandboxes: Vec<_> = lock(&self.known).sandboxes.values().cloned().collect();
         let items = sandboxes.iter().map(|s| self.sandbox_item(s));
         items.filter(|item| filter.is_none_or(|f| sandbox_matches(item, f))).collect()
     }
 
     /// The containers that `filter` lets through, by id.
-    pub(crate) fn list_containers(&self, filter: Option<&v1::ContainerFilter>) -> Vec<v1::Container> {
+    pub(crate) fn list_containers(
+        &self,
+        filter: Option<&v1::ContainerFilter>,
+    ) -> Vec<v1::Container> {
         let containers: Vec<_> = lock(&self.known).containers.values().cloned().collect();
         let items = containers.iter().map(|c| self.container_item(c));
         items.filter(|item| filter.is_none_or(|f| container_matches(item, f))).collect()
@@ -111,7 +122,11 @@ impl Engine {
 }
 
 fn sandbox_state(sandbox: &Sandbox) -> v1::PodSandboxState {
-    if sandbox.is_ready() { v1::PodSandboxState::SandboxReady } else { v1::PodSandboxState::SandboxNotready }
+    if sandbox.is_ready() {
+        v1::PodSandboxState::SandboxReady
+    } else {
+        v1::PodSandboxState::SandboxNotready
+    }
 }
 
 fn container_state(state: &State) -> v1::ContainerState {

@@ -1,6 +1,6 @@
 //! One running container as the shim sees it: process, output, log, end.
 
-use super::log::{LogFile, Limit, Splitter, offer, timestamp};
+use super::log::{Limit, LogFile, Splitter, offer, timestamp};
 use super::{Asker, Report, Shim, Source, Stream, init, now, read_report};
 use crate::protocol::{Event, Exit, PidMode, Start};
 use crate::sys::{self, Fork};
@@ -103,7 +103,12 @@ impl Stdio {
         let (stderr, stderr_child) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&stdout, true)?;
         rustix::io::ioctl_fionbio(&stderr, true)?;
-        Ok(Self { child: vec![stdin_child, stdout_child, stderr_child], stdin, stdout: Some(stdout), stderr: Some(stderr) })
+        Ok(Self {
+            child: vec![stdin_child, stdout_child, stderr_child],
+            stdin,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        })
     }
 }
 
@@ -115,7 +120,8 @@ impl Container {
 
     /// Signals its first process.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        let signal = rustix::process::Signal::from_named_raw(signal).ok_or_else(|| io::Error::other("no such signal"))?;
+        let signal = rustix::process::Signal::from_named_raw(signal)
+            .ok_or_else(|| io::Error::other("no such signal"))?;
         Ok(rustix::process::pidfd_send_signal(&self.pidfd, signal)?)
     }
 
@@ -218,7 +224,8 @@ pub fn reap(pidfd: &OwnedFd) -> (i32, Option<i32>) {
 
 /// A socket pair over which a child reports; both ends close on exec.
 pub fn report_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, childs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (ours, childs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, childs))
 }
@@ -234,19 +241,33 @@ fn oom_kills(counter: &OwnedFd) -> u64 {
 
 impl Shim {
     /// Starts a container; the answer comes when its program runs or could not be run.
-    pub(super) fn start(&mut self, asker: Asker, start: Start, fds: Vec<OwnedFd>) -> io::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        asker: Asker,
+        start: Start,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<()> {
         if self.containers.contains_key(&start.container) {
-            return Err(io::Error::other(format!("container {} is running already", start.container)));
+            return Err(io::Error::other(format!(
+                "container {} is running already",
+                start.container
+            )));
         }
         let fds = StartFds::sort(&start, fds)?;
         let stdio = Stdio::make(&start)?;
         let (report, childs_report) = report_pair()?;
-        let forked = self.in_pid_namespace(&start.pid, |new| sys::fork(if new { libc::CLONE_NEWPID } else { 0 }))?;
-        let Fork::Parent { pid, pidfd } = forked else { init::child(&fds, &stdio.child, &childs_report, &self.sandbox) };
+        let forked = self.in_pid_namespace(&start.pid, |new| {
+            sys::fork(if new { libc::CLONE_NEWPID } else { 0 })
+        })?;
+        let Fork::Parent { pid, pidfd } = forked else {
+            init::child(&fds, &stdio.child, &childs_report, &self.sandbox)
+        };
         drop(childs_report);
         let log = match start.log {
             Some(name) => {
-                let limit = start.log_limit.map(|(max_size_bytes, max_files)| Limit { max_size_bytes, max_files });
+                let limit = start
+                    .log_limit
+                    .map(|(max_size_bytes, max_files)| Limit { max_size_bytes, max_files });
                 Some(LogFile::open(fds.log, name, limit))
             }
             None => None,
@@ -281,13 +302,27 @@ impl Shim {
     }
 
     /// Runs `fork` so that its child gets the pid namespace of `mode`; the argument says whether it has to make a new one.
-    pub(super) fn in_pid_namespace(&self, mode: &PidMode, fork: impl FnOnce(bool) -> io::Result<Fork>) -> io::Result<Fork> {
+    pub(super) fn in_pid_namespace(
+        &self,
+        mode: &PidMode,
+        fork: impl FnOnce(bool) -> io::Result<Fork>,
+    ) -> io::Result<Fork> {
         let joined = match mode {
             PidMode::Container => return fork(true),
             PidMode::Node => return fork(false),
-            PidMode::Pod => self.sandbox.pause.as_ref().ok_or_else(|| io::Error::other("the pod has no pid namespace"))?,
+            PidMode::Pod => self
+                .sandbox
+                .pause
+                .as_ref()
+                .ok_or_else(|| io::Error::other("the pod has no pid namespace"))?,
             PidMode::Target(id) => {
-                &self.containers.get(id).ok_or_else(|| io::Error::other(format!("target container {id} is not running")))?.pidfd
+                &self
+                    .containers
+                    .get(id)
+                    .ok_or_else(|| {
+                        io::Error::other(format!("target container {id} is not running"))
+                    })?
+                    .pidfd
             }
         };
         sys::setns(joined.as_fd(), libc::CLONE_NEWPID)?;
@@ -345,7 +380,9 @@ impl Shim {
     }
 
     pub(super) fn output(&mut self, token: u64, id: &str, stream: Stream, buffer: &mut [u8]) {
-        let Some(container) = self.containers.get_mut(id) else { return self.poll.forget(token, None) };
+        let Some(container) = self.containers.get_mut(id) else {
+            return self.poll.forget(token, None);
+        };
         if container.take_output(stream, buffer).is_none() {
             self.poll.forget(token, container.reader(stream).map(AsFd::as_fd));
             container.close_reader(stream);
@@ -360,8 +397,10 @@ impl Shim {
         }
         let (code, signal) = reap(&container.pidfd);
         container.drain(buffer);
-        let oom_killed = code != 0 && container.oom.as_ref().is_some_and(|counter| oom_kills(counter) > 0);
-        let exit = Exit { code, signal, oom_killed, finished_at: now(), reason: None, message: None };
+        let oom_killed =
+            code != 0 && container.oom.as_ref().is_some_and(|counter| oom_kills(counter) > 0);
+        let exit =
+            Exit { code, signal, oom_killed, finished_at: now(), reason: None, message: None };
         if let Err(error) = write_exit(&self.sandbox.directory, &container.directory, &exit) {
             eprintln!("{} writing the exit of {id}: {error}", timestamp(now()));
         }
@@ -369,7 +408,14 @@ impl Shim {
         self.tell(&Event::Exited { container: id.to_owned(), exit });
     }
 
-    pub(super) fn attach(&mut self, id: &str, stdin: bool, stdout: bool, stderr: bool, fds: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    pub(super) fn attach(
+        &mut self,
+        id: &str,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<Vec<OwnedFd>> {
         let container = self.container(id)?;
         if container.viewers.len() >= MAX_ATTACHED {
             return Err(io::Error::other("too many attached already"));
@@ -383,7 +429,11 @@ impl Shim {
             container.viewers.push(viewer);
         }
         let input = container.terminal.as_ref().or(container.stdin.as_ref().filter(|_| stdin));
-        Ok(input.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose()?.into_iter().collect())
+        Ok(input
+            .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3))
+            .transpose()?
+            .into_iter()
+            .collect())
     }
 }
 
@@ -400,7 +450,12 @@ impl<I: Iterator<Item = OwnedFd>> NextIf for I {
 
 /// Writes `exit.json` so that it is either absent or complete, and on disk.
 fn write_exit(sandbox: &OwnedFd, directory: &str, exit: &Exit) -> io::Result<()> {
-    let directory = openat(sandbox, directory, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory = openat(
+        sandbox,
+        directory,
+        OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let file = openat(&directory, "exit.json.new", flags, Mode::from_raw_mode(0o600))?;
     let content = serde_json::to_vec(exit)?;

@@ -30,7 +30,14 @@ impl Exec {
 }
 
 impl Shim {
-    pub(super) fn exec(&mut self, asker: Asker, exec: u64, id: &str, terminal: bool, fds: Vec<OwnedFd>) -> io::Result<()> {
+    pub(super) fn exec(
+        &mut self,
+        asker: Asker,
+        exec: u64,
+        id: &str,
+        terminal: bool,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<()> {
         if self.execs.len() >= MAX_EXECS || self.execs.contains_key(&exec) {
             return Err(io::Error::other("too many processes of exec in this pod"));
         }
@@ -49,7 +56,10 @@ impl Shim {
             }
         };
         self.poll.watch(report.as_fd(), Source::ExecReport(exec))?;
-        self.execs.insert(exec, Exec { pid, pidfd, starting: Some((asker, report)), terminal: None, error: None });
+        self.execs.insert(
+            exec,
+            Exec { pid, pidfd, starting: Some((asker, report)), terminal: None, error: None },
+        );
         Ok(())
     }
 

@@ -33,7 +33,12 @@ pub fn child(fds: &StartFds, stdio: &[OwnedFd], report: &OwnedFd, _sandbox: &San
 }
 
 /// Becomes another process of `container`, or reports why not.
-pub fn exec_child(container: &Container, process: &OwnedFd, stdio: &[OwnedFd], report: &OwnedFd) -> ! {
+pub fn exec_child(
+    container: &Container,
+    process: &OwnedFd,
+    stdio: &[OwnedFd],
+    report: &OwnedFd,
+) -> ! {
     finish(report, || run_exec(container, process, stdio, report))
 }
 
@@ -71,7 +76,10 @@ fn run(fds: &StartFds, stdio: &[OwnedFd], report: &OwnedFd) -> Result<Infallible
     said("making namespaces", sys::unshare(own_namespaces(&spec)))?;
     let dup = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
     let root = said("keeping the root", dup(&fds.root).map_err(Into::into))?;
-    let binds = said("keeping mounts", fds.mounts.iter().map(|fd| Ok(dup(fd)?)).collect::<io::Result<Vec<_>>>())?;
+    let binds = said(
+        "keeping mounts",
+        fds.mounts.iter().map(|fd| Ok(dup(fd)?)).collect::<io::Result<Vec<_>>>(),
+    )?;
     let rootfs = Rootfs::build(&spec, root, binds)?;
     if process.terminal().unwrap_or(false) {
         let (controller, terminal) = said("making the terminal", rootfs.terminal())?;
@@ -83,7 +91,12 @@ fn run(fds: &StartFds, stdio: &[OwnedFd], report: &OwnedFd) -> Result<Infallible
     become_process(process, &fds.seccomp)
 }
 
-fn run_exec(container: &Container, process: &OwnedFd, stdio: &[OwnedFd], report: &OwnedFd) -> Result<Infallible> {
+fn run_exec(
+    container: &Container,
+    process: &OwnedFd,
+    stdio: &[OwnedFd],
+    report: &OwnedFd,
+) -> Result<Infallible> {
     let kept: Vec<i32> = [process, &container.pidfd, report]
         .map(AsRawFd::as_raw_fd)
         .into_iter()
@@ -96,10 +109,20 @@ fn run_exec(container: &Container, process: &OwnedFd, stdio: &[OwnedFd], report:
     said("joining the cgroups", join_cgroups(&container.cgroups))?;
     said("adjusting the OOM score", set_oom_score_adj(&process))?;
     said("making a session", rustix::process::setsid().map_err(Into::into))?;
-    said("joining the container", sys::setns(container.pidfd.as_fd(), libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP))?;
+    said(
+        "joining the container",
+        sys::setns(container.pidfd.as_fd(), libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP),
+    )?;
     if process.terminal().unwrap_or(false) {
-        let pts = rustix::fs::open("/dev/pts", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let (controller, terminal) = said("making the terminal", pts.map_err(Into::into).and_then(|pts| open_pseudo_terminal(pts.as_fd())))?;
+        let pts = rustix::fs::open(
+            "/dev/pts",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let (controller, terminal) = said(
+            "making the terminal",
+            pts.map_err(Into::into).and_then(|pts| open_pseudo_terminal(pts.as_fd())),
+        )?;
         said("taking the terminal", take_terminal(&process, &controller, &terminal, report))?;
     } else {
         said("taking the standard streams", take_streams(stdio))?;
@@ -115,7 +138,10 @@ fn read_json<T: serde::de::DeserializeOwned>(file: &OwnedFd) -> Result<T> {
 /// The namespaces the child makes itself. Those of the pod it has from the shim; its pid namespace came with the fork.
 fn own_namespaces(spec: &Spec) -> i32 {
     let wanted = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let cgroup = wanted.into_iter().flatten().any(|n| n.typ() == LinuxNamespaceType::Cgroup && n.path().is_none());
+    let cgroup = wanted
+        .into_iter()
+        .flatten()
+        .any(|n| n.typ() == LinuxNamespaceType::Cgroup && n.path().is_none());
     libc::CLONE_NEWNS | if cgroup { libc::CLONE_NEWCGROUP } else { 0 }
 }
 
@@ -123,9 +149,19 @@ fn take_streams(stdio: &[OwnedFd]) -> io::Result<()> {
     stdio.iter().enumerate().try_for_each(|(number, fd)| sys::dup_to(fd.as_fd(), number as i32))
 }
 
-fn take_terminal(process: &Process, controller: &OwnedFd, terminal: &OwnedFd, report: &OwnedFd) -> io::Result<()> {
+fn take_terminal(
+    process: &Process,
+    controller: &OwnedFd,
+    terminal: &OwnedFd,
+    report: &OwnedFd,
+) -> io::Result<()> {
     if let Some(size) = process.console_size() {
-        let size = rustix::termios::Winsize { ws_row: size.height() as u16, ws_col: size.width() as u16, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: size.height() as u16,
+            ws_col: size.width() as u16,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         rustix::termios::tcsetwinsize(terminal, size)?;
     }
     for number in 0..3 {

@@ -30,7 +30,8 @@ fn civil(seconds: i64) -> (i64, i64, i64, i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
@@ -109,7 +110,8 @@ impl LogFile {
 
     /// Opens the file of that name anew.
     pub fn reopen(&mut self) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, &self.name, flags, Mode::from_raw_mode(0o640))?;
         self.size = rustix::fs::fstat(&file)?.st_size as u64;
         self.file = Some(file);
@@ -118,7 +120,9 @@ impl LogFile {
 
     /// Writes whole records. A full disk loses them; the container must not stop for that.
     pub fn write(&mut self, records: &[u8], now: i64) {
-        if self.limit.is_some_and(|limit| self.size > 0 && self.size + records.len() as u64 > limit.max_size_bytes) {
+        if self.limit.is_some_and(|limit| {
+            self.size > 0 && self.size + records.len() as u64 > limit.max_size_bytes
+        }) {
             self.rotate(now);
         }
         let Some(file) = &self.file else { return };
@@ -135,10 +139,19 @@ impl LogFile {
 
     fn rotate(&mut self, now: i64) {
         let rotated = (0..1000)
-            .map(|n| format!("{}.{}{}", self.name, rotation_suffix(now), if n == 0 { String::new() } else { format!("-{n}") }))
+            .map(|n| {
+                format!(
+                    "{}.{}{}",
+                    self.name,
+                    rotation_suffix(now),
+                    if n == 0 { String::new() } else { format!("-{n}") }
+                )
+            })
             .find(|name| statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).is_err());
         let Some(rotated) = rotated else { return };
-        if renameat(&self.directory, &self.name, &self.directory, &rotated).is_ok() && self.reopen().is_ok() {
+        if renameat(&self.directory, &self.name, &self.directory, &rotated).is_ok()
+            && self.reopen().is_ok()
+        {
             self.remove_oldest();
         }
     }
@@ -147,8 +160,11 @@ impl LogFile {
         let Some(limit) = self.limit else { return };
         let prefix = format!("{}.", self.name);
         let Ok(entries) = rustix::fs::Dir::read_from(&self.directory) else { return };
-        let mut rotated: Vec<String> =
-            entries.flatten().filter_map(|e| e.file_name().to_str().ok().map(str::to_owned)).filter(|n| n.starts_with(&prefix)).collect();
+        let mut rotated: Vec<String> = entries
+            .flatten()
+            .filter_map(|e| e.file_name().to_str().ok().map(str::to_owned))
+            .filter(|n| n.starts_with(&prefix))
+            .collect();
         rotated.sort_unstable();
         let keep = limit.max_files.max(2) as usize - 1;
         for name in rotated.iter().take(rotated.len().saturating_sub(keep)) {

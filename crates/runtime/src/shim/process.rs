@@ -38,10 +38,17 @@ pub fn become_process(process: &Process, seccomp: &[OwnedFd]) -> Result<Infallib
     let name = args.first().ok_or("no command specified")?;
     let program = find_program(name, process)?;
     let c_strings = |strings: &[String]| -> Result<Vec<CString>> {
-        strings.iter().map(|s| CString::new(s.as_bytes()).map_err(|_| "an argument or variable contains a NUL".to_owned())).collect()
+        strings
+            .iter()
+            .map(|s| {
+                CString::new(s.as_bytes())
+                    .map_err(|_| "an argument or variable contains a NUL".to_owned())
+            })
+            .collect()
     };
     let (argv, env) = (c_strings(args)?, c_strings(process.env().as_deref().unwrap_or_default())?);
-    let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| "the program's name contains a NUL".to_owned())?;
+    let path = CString::new(program.as_os_str().as_bytes())
+        .map_err(|_| "the program's name contains a NUL".to_owned())?;
     sys::reset_signals();
     said("closing descriptors", sys::close_on_exec_from(3))?;
     if no_new_privs {
@@ -64,7 +71,9 @@ fn read_filters(seccomp: &[OwnedFd]) -> Result<Vec<Vec<u8>>> {
 }
 
 fn install(filters: &[Vec<u8>]) -> Result<()> {
-    filters.iter().try_for_each(|filter| said("installing a seccomp filter", sys::install_seccomp(filter)))
+    filters
+        .iter()
+        .try_for_each(|filter| said("installing a seccomp filter", sys::install_seccomp(filter)))
 }
 
 /// Sets the OOM score adjustment of this process, through the shim's own `/proc`.
@@ -112,10 +121,15 @@ fn resource_number(kind: PosixRlimitType) -> u32 {
 }
 
 fn enter_working_directory(process: &Process) -> Result<()> {
-    said(&format!("entering the working directory {}", process.cwd().display()), rustix::process::chdir(process.cwd()).map_err(Into::into))?;
+    said(
+        &format!("entering the working directory {}", process.cwd().display()),
+        rustix::process::chdir(process.cwd()).map_err(Into::into),
+    )?;
     match rustix::process::getcwd(Vec::new()) {
         Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
-        Ok(_) | Err(Errno::NOENT) => Err("the working directory is outside of the container's root".into()),
+        Ok(_) | Err(Errno::NOENT) => {
+            Err("the working directory is outside of the container's root".into())
+        }
         Err(error) => Err(format!("reading the working directory: {error}")),
     }
 }
@@ -175,12 +189,20 @@ fn find_program(name: &str, process: &Process) -> Result<PathBuf> {
     if name.contains('/') {
         return match check_program(name.as_ref()) {
             Ok(()) => Ok(name.into()),
-            Err(Errno::NOENT | Errno::NOTDIR) => Err(format!("exec: {name:?}: stat {name}: no such file or directory")),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                Err(format!("exec: {name:?}: stat {name}: no such file or directory"))
+            }
             Err(Errno::ISDIR) => Err(format!("exec: {name:?}: is a directory")),
             Err(_) => Err(format!("exec: {name:?}: permission denied")),
         };
     }
-    let path = process.env().iter().flatten().rev().find_map(|v| v.strip_prefix("PATH=")).unwrap_or_default();
+    let path = process
+        .env()
+        .iter()
+        .flatten()
+        .rev()
+        .find_map(|v| v.strip_prefix("PATH="))
+        .unwrap_or_default();
     let mut denied = false;
     for directory in path.split(':') {
         let directory = if directory.is_empty() { "." } else { directory };

@@ -13,8 +13,8 @@ use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Spec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree, unmount,
 };
 use std::io;
 use std::path::Path;
@@ -22,7 +22,14 @@ use std::path::Path;
 type Result<T> = std::result::Result<T, String>;
 
 /// The devices every container has: name, major, minor.
-const DEVICES: [(&str, u32, u32); 6] = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 /// The symlinks every container has in `/dev`.
 const LINKS: [(&str, &str); 6] = [
     ("/proc/self/fd", "fd"),
@@ -78,7 +85,8 @@ fn parse_options(options: &[String]) -> Options {
             }
             "bind" | "rbind" | "relatime" | "exec" | "suid" | "dev" => 0,
             other => {
-                let (key, value) = other.split_once('=').map_or((other, None), |(k, v)| (k, Some(v.to_owned())));
+                let (key, value) =
+                    other.split_once('=').map_or((other, None), |(k, v)| (k, Some(v.to_owned())));
                 parsed.data.push((key.to_owned(), value));
                 0
             }
@@ -103,11 +111,16 @@ impl Rootfs {
     pub fn build(spec: &Spec, root: OwnedFd, binds: Vec<OwnedFd>) -> Result<Self> {
         let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
         said("making the root private", sys::mount_setattr(root.as_fd(), private, true))?;
-        said("attaching the root", place(setup::ROOTFS).and_then(|at| attach(root.as_fd(), at.as_fd())))?;
+        said(
+            "attaching the root",
+            place(setup::ROOTFS).and_then(|at| attach(root.as_fd(), at.as_fd())),
+        )?;
         let mut rootfs = Self { root, dev: None, pts: None };
         let mut binds = binds.into_iter();
         for mount in spec.mounts().iter().flatten() {
-            rootfs.add(mount, spec, &mut binds).map_err(|e| format!("mounting {}: {e}", mount.destination().display()))?;
+            rootfs
+                .add(mount, spec, &mut binds)
+                .map_err(|e| format!("mounting {}: {e}", mount.destination().display()))?;
         }
         if let Some(linux) = spec.linux() {
             rootfs.hide(linux)?;
@@ -115,22 +128,36 @@ impl Rootfs {
         rootfs.make_working_directory(spec)?;
         if spec.root().as_ref().and_then(oci_spec::runtime::Root::readonly).unwrap_or(false) {
             let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-            said("making the root read-only", sys::mount_setattr(rootfs.root.as_fd(), read_only, false))?;
+            said(
+                "making the root read-only",
+                sys::mount_setattr(rootfs.root.as_fd(), read_only, false),
+            )?;
         }
         Ok(rootfs)
     }
 
-    fn add(&mut self, mount: &Mount, spec: &Spec, binds: &mut impl Iterator<Item = OwnedFd>) -> io::Result<()> {
+    fn add(
+        &mut self,
+        mount: &Mount,
+        spec: &Spec,
+        binds: &mut impl Iterator<Item = OwnedFd>,
+    ) -> io::Result<()> {
         let options = parse_options(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("bind");
         let tree = match kind {
-            "bind" if mount.source().as_deref() == Some(Path::new(SHM_SOURCE)) => clone_tree(rustix::fs::CWD, setup::SHM)?,
+            "bind" if mount.source().as_deref() == Some(Path::new(SHM_SOURCE)) => {
+                clone_tree(rustix::fs::CWD, setup::SHM)?
+            }
             "bind" => binds.next().ok_or_else(|| io::Error::other("its source is missing"))?,
             "cgroup" => return self.add_cgroups(mount.destination(), &options),
             _ => filesystem(kind, &options)?,
         };
         if kind == "bind" {
-            sys::mount_setattr(tree.as_fd(), MountAttr { propagation: options.attr.propagation, ..MountAttr::default() }, true)?;
+            sys::mount_setattr(
+                tree.as_fd(),
+                MountAttr { propagation: options.attr.propagation, ..MountAttr::default() },
+                true,
+            )?;
         }
         let attr = MountAttr { propagation: 0, ..options.attr };
         sys::mount_setattr(tree.as_fd(), attr, options.recursive_read_only)?;
@@ -148,7 +175,8 @@ impl Rootfs {
     }
 
     fn put(&self, tree: &OwnedFd, destination: &Path) -> io::Result<()> {
-        let directory = FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode) == FileType::Directory;
+        let directory =
+            FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode) == FileType::Directory;
         let kind = if directory { Kind::Directory } else { Kind::File };
         let target = inroot::open_or_create(self.root.as_fd(), destination, kind)?;
         if same_file(&target, &self.root)? {
@@ -162,8 +190,10 @@ impl Rootfs {
         if !options.read_write {
             attr.set |= libc::MOUNT_ATTR_RDONLY;
         }
-        let file = rustix::fs::open("/proc/self/cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let content = String::from_utf8_lossy(&sys::read_all(file.as_fd(), 64 * 1024)?).into_owned();
+        let file =
+            rustix::fs::open("/proc/self/cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let content =
+            String::from_utf8_lossy(&sys::read_all(file.as_fd(), 64 * 1024)?).into_owned();
         let hierarchies = v1_hierarchies(&content);
         if hierarchies.is_empty() {
             let tree = new_filesystem("cgroup2", &[])?;
@@ -177,7 +207,10 @@ impl Rootfs {
             sys::mount_setattr(tree.as_fd(), attr, false)?;
             let name = controllers.strip_prefix("name=").unwrap_or(&controllers);
             mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-            attach(tree.as_fd(), openat(&parent, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())?;
+            attach(
+                tree.as_fd(),
+                openat(&parent, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd(),
+            )?;
             for link in name.split(',').filter(|link| *link != name) {
                 symlinkat(name, &parent, link)?;
             }
@@ -190,7 +223,8 @@ impl Rootfs {
             self.mask(Path::new(path)).map_err(|e| format!("masking {path}: {e}"))?;
         }
         for path in linux.readonly_paths().iter().flatten() {
-            self.make_read_only(Path::new(path)).map_err(|e| format!("making {path} read-only: {e}"))?;
+            self.make_read_only(Path::new(path))
+                .map_err(|e| format!("making {path} read-only: {e}"))?;
         }
         Ok(())
     }
@@ -198,14 +232,20 @@ impl Rootfs {
     fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
         match inroot::open(self.root.as_fd(), path, OFlags::PATH) {
             Ok(fd) => Ok(Some(fd)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }
 
     fn mask(&self, path: &Path) -> io::Result<()> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
-        let tree = if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory {
+        let tree = if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode)
+            == FileType::Directory
+        {
             let tree = new_filesystem("tmpfs", &[("size", "4k"), ("mode", "0755")])?;
             let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
             sys::mount_setattr(tree.as_fd(), read_only, false)?;
@@ -219,7 +259,11 @@ impl Rootfs {
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
         let tree = clone_tree(target.as_fd(), "")?;
-        sys::mount_setattr(tree.as_fd(), MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() }, true)?;
+        sys::mount_setattr(
+            tree.as_fd(),
+            MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
+            true,
+        )?;
         attach(tree.as_fd(), target.as_fd())
     }
 
@@ -235,10 +279,16 @@ impl Rootfs {
     /// Makes the container's terminal and shows it as `/dev/console`; answers the controlling and the terminal side.
     pub fn terminal(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let missing = || io::Error::other("the container has no /dev/pts of its own");
-        let (dev, pts) = (self.dev.as_ref().ok_or_else(missing)?, self.pts.as_ref().ok_or_else(missing)?);
+        let (dev, pts) =
+            (self.dev.as_ref().ok_or_else(missing)?, self.pts.as_ref().ok_or_else(missing)?);
         let (controller, terminal) = open_pseudo_terminal(pts.as_fd())?;
         inroot::open_or_create(dev.as_fd(), Path::new("console"), Kind::File)?;
-        let console = openat(dev, "console", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let console = openat(
+            dev,
+            "console",
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         attach(clone_tree(terminal.as_fd(), "")?.as_fd(), console.as_fd())?;
         Ok((controller, terminal))
     }
@@ -255,8 +305,14 @@ impl Rootfs {
 /// Opens `ptmx` of the devpts at `pts`, proves what it is (CVE-2025-52565), and opens its terminal side without a path.
 pub fn open_pseudo_terminal(pts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
     const DEVPTS_SUPER_MAGIC: rustix::fs::FsWord = 0x1cd1;
-    let controller = openat(pts, "ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let real = rustix::fs::fstatfs(&controller)?.f_type == DEVPTS_SUPER_MAGIC && rustix::fs::fstat(&controller)?.st_rdev == makedev(5, 2);
+    let controller = openat(
+        pts,
+        "ptmx",
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let real = rustix::fs::fstatfs(&controller)?.f_type == DEVPTS_SUPER_MAGIC
+        && rustix::fs::fstat(&controller)?.st_rdev == makedev(5, 2);
     if !real {
         return Err(io::Error::other("/dev/pts/ptmx is not a pseudo terminal"));
     }
@@ -268,7 +324,9 @@ pub fn open_pseudo_terminal(pts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd
 fn null() -> io::Result<OwnedFd> {
     let tree = clone_tree(rustix::fs::CWD, setup::NULL)?;
     let stat = rustix::fs::fstat(&tree)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || stat.st_rdev != makedev(1, 3)
+    {
         return Err(io::Error::other("the shim's null device is something else"));
     }
     Ok(tree)
@@ -284,7 +342,9 @@ fn same_file(a: &OwnedFd, b: &OwnedFd) -> io::Result<bool> {
 }
 
 fn clone_tree(at: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
     }
@@ -305,7 +365,12 @@ fn filesystem(kind: &str, options: &Options) -> io::Result<OwnedFd> {
 
 /// The controller lists of the v1 hierarchies in `/proc/self/cgroup`.
 fn v1_hierarchies(content: &str) -> Vec<String> {
-    content.lines().filter_map(|line| line.split(':').nth(1)).filter(|c| !c.is_empty()).map(str::to_owned).collect()
+    content
+        .lines()
+        .filter_map(|line| line.split(':').nth(1))
+        .filter(|c| !c.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn v1_hierarchy(controllers: &str) -> io::Result<OwnedFd> {
@@ -328,16 +393,29 @@ fn populate_dev(dev: BorrowedFd<'_>, devices: Option<&Vec<LinuxDevice>>) -> io::
     sys::set_umask(0);
     let made = DEVICES
         .iter()
-        .try_for_each(|(name, major, minor)| mknodat(dev, *name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(*major, *minor)))
+        .try_for_each(|(name, major, minor)| {
+            mknodat(
+                dev,
+                *name,
+                FileType::CharacterDevice,
+                Mode::from_raw_mode(0o666),
+                makedev(*major, *minor),
+            )
+        })
         .map_err(io::Error::from)
         .and_then(|()| devices.into_iter().flatten().try_for_each(|device| add_device(dev, device)))
-        .and_then(|()| LINKS.iter().try_for_each(|(target, name)| Ok(symlinkat(*target, dev, *name)?)));
+        .and_then(|()| {
+            LINKS.iter().try_for_each(|(target, name)| Ok(symlinkat(*target, dev, *name)?))
+        });
     sys::set_umask(0o022);
     made
 }
 
 fn add_device(dev: BorrowedFd<'_>, device: &LinuxDevice) -> io::Result<()> {
-    let path = device.path().strip_prefix("/dev").map_err(|_| io::Error::other("devices must be below /dev"))?;
+    let path = device
+        .path()
+        .strip_prefix("/dev")
+        .map_err(|_| io::Error::other("devices must be below /dev"))?;
     let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
         return Err(io::Error::other("the device has no name"));
     };
@@ -353,7 +431,8 @@ fn add_device(dev: BorrowedFd<'_>, device: &LinuxDevice) -> io::Result<()> {
         Err(rustix::io::Errno::EXIST) => return Ok(()),
         other => other?,
     }
-    let owner = (device.uid().map(rustix::fs::Uid::from_raw), device.gid().map(rustix::fs::Gid::from_raw));
+    let owner =
+        (device.uid().map(rustix::fs::Uid::from_raw), device.gid().map(rustix::fs::Gid::from_raw));
     Ok(rustix::fs::chownat(&parent, name, owner.0, owner.1, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
@@ -363,17 +442,29 @@ mod tests {
 
     #[test]
     fn parse_options_known_and_unknown_are_told_apart() {
-        let options: Vec<String> = ["nosuid", "ro", "strictatime", "mode=755", "newinstance", "rslave"].map(str::to_owned).to_vec();
+        let options: Vec<String> =
+            ["nosuid", "ro", "strictatime", "mode=755", "newinstance", "rslave"]
+                .map(str::to_owned)
+                .to_vec();
         let parsed = parse_options(&options);
-        assert_eq!(parsed.attr.set, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(
+            parsed.attr.set,
+            libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_STRICTATIME
+        );
         assert_eq!(parsed.attr.clear, libc::MOUNT_ATTR__ATIME);
         assert_eq!(parsed.attr.propagation, libc::MS_SLAVE);
-        assert_eq!(parsed.data, [("mode".into(), Some("755".into())), ("newinstance".into(), None)]);
+        assert_eq!(
+            parsed.data,
+            [("mode".into(), Some("755".into())), ("newinstance".into(), None)]
+        );
     }
 
     #[test]
     fn v1_hierarchies_leave_out_the_unified_one() {
-        assert_eq!(v1_hierarchies("9:name=systemd:/\n2:cpu,cpuacct:/x\n0::/\n"), ["name=systemd", "cpu,cpuacct"]);
+        assert_eq!(
+            v1_hierarchies("9:name=systemd:/\n2:cpu,cpuacct:/x\n0::/\n"),
+            ["name=systemd", "cpu,cpuacct"]
+        );
         assert!(v1_hierarchies("0::/\n").is_empty());
     }
 }

@@ -6,10 +6,12 @@ use crate::sys::{self, Fork};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdirat, open};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, mount_change, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
 };
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use std::io;
 
 /// Name of the control socket in the sandbox directory.
@@ -56,19 +58,28 @@ pub fn null_stdin() -> io::Result<()> {
 impl Sandbox {
     /// Makes the sandbox; `fds` is the sandbox directory.
     pub fn make(init: &Init, fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let directory = fds.into_iter().next().ok_or_else(|| io::Error::other("the sandbox directory is missing"))?;
-        let own_pid_namespace = open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = fds
+            .into_iter()
+            .next()
+            .ok_or_else(|| io::Error::other("the sandbox directory is missing"))?;
+        let own_pid_namespace =
+            open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let listener = step("binding the control socket", listen_in(&directory))?;
         let mut flags = libc::CLONE_NEWNS;
-        for (wanted, flag) in
-            [(init.network, libc::CLONE_NEWNET), (init.ipc, libc::CLONE_NEWIPC), (init.hostname.is_some(), libc::CLONE_NEWUTS)]
-        {
+        for (wanted, flag) in [
+            (init.network, libc::CLONE_NEWNET),
+            (init.ipc, libc::CLONE_NEWIPC),
+            (init.hostname.is_some(), libc::CLONE_NEWUTS),
+        ] {
             flags |= if wanted { flag } else { 0 };
         }
         step("making namespaces", sys::unshare(flags))?;
         step("making the shim's root", small_root(init))?;
         if let Some(hostname) = &init.hostname {
-            step("setting the hostname", rustix::system::sethostname(hostname.as_bytes()).map_err(Into::into))?;
+            step(
+                "setting the hostname",
+                rustix::system::sethostname(hostname.as_bytes()).map_err(Into::into),
+            )?;
         }
         if init.network {
             step("bringing up lo", sys::loopback_up())?;
@@ -76,14 +87,20 @@ impl Sandbox {
         for (name, value) in &init.sysctls {
             step(&format!("setting sysctl {name}"), set_sysctl(name, value))?;
         }
-        let pause = if init.shared_pid { Some(step("starting the pod's first process", pause())?) } else { None };
+        let pause = if init.shared_pid {
+            Some(step("starting the pod's first process", pause())?)
+        } else {
+            None
+        };
         Ok(Self { directory, listener, own_pid_namespace, pause })
     }
 
     /// Takes back what [`Self::make`] left behind on disk and in the process table.
     pub fn end(&mut self) {
         if let Some(pause) = self.pause.take() {
-            if let Err(error) = rustix::process::pidfd_send_signal(&pause, rustix::process::Signal::KILL) {
+            if let Err(error) =
+                rustix::process::pidfd_send_signal(&pause, rustix::process::Signal::KILL)
+            {
                 eprintln!("{} ending the pod's first process: {error}", timestamp(now()));
             }
             super::container::reap(&pause);
@@ -137,7 +154,13 @@ fn small_root(init: &Init) -> io::Result<()> {
         mkdirat(&root, name, Mode::from_raw_mode(0o755))?;
     }
     let null = rustix::fs::makedev(1, 3);
-    rustix::fs::mknodat(&root, "null", rustix::fs::FileType::CharacterDevice, Mode::from_raw_mode(0o666), null)?;
+    rustix::fs::mknodat(
+        &root,
+        "null",
+        rustix::fs::FileType::CharacterDevice,
+        Mode::from_raw_mode(0o666),
+        null,
+    )?;
     rustix::process::fchdir(&root)?;
     sys::pivot_root_here()?;
     unmount(".", UnmountFlags::DETACH)?;
@@ -145,14 +168,21 @@ fn small_root(init: &Init) -> io::Result<()> {
     attach(new_filesystem("proc", &[])?.as_fd(), place("/proc")?.as_fd())?;
     if init.ipc {
         let size = init.shm_bytes.to_string();
-        attach(new_filesystem("tmpfs", &[("size", &size), ("mode", "1777")])?.as_fd(), place(SHM)?.as_fd())?;
+        attach(
+            new_filesystem("tmpfs", &[("size", &size), ("mode", "1777")])?.as_fd(),
+            place(SHM)?.as_fd(),
+        )?;
     }
     Ok(())
 }
 
 /// Opens a file below the shim's `/proc` for writing and proves that it is one of procfs (CVE-2025-52881).
 pub fn proc_file(path: &str) -> io::Result<OwnedFd> {
-    let file = open(format!("/proc/{path}"), OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let file = open(
+        format!("/proc/{path}"),
+        OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )?;
     if rustix::fs::fstatfs(&file)?.f_type != rustix::fs::PROC_SUPER_MAGIC {
         return Err(io::Error::other(format!("/proc/{path} is not a file of procfs")));
     }
@@ -160,14 +190,25 @@ pub fn proc_file(path: &str) -> io::Result<OwnedFd> {
 }
 
 fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'));
+    let plain =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'));
     if !plain || name.contains("..") {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     // A dotted name whose first separator is a slash is written the other way round, as sysctl(8) does.
     let dotted = name.find(['.', '/']).is_none_or(|at| name.as_bytes()[at] == b'.');
     let path = if dotted {
-        name.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect()
+        name.chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect()
     } else {
         name.to_owned()
     };
@@ -181,7 +222,12 @@ fn pause() -> io::Result<OwnedFd> {
     match sys::fork(libc::CLONE_NEWPID)? {
         Fork::Parent { pidfd, .. } => Ok(pidfd),
         Fork::Child => {
-            if sys::close_all_except(&[]).is_err() || rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).is_err() {
+            if sys::close_all_except(&[]).is_err()
+                || rustix::process::set_parent_process_death_signal(Some(
+                    rustix::process::Signal::KILL,
+                ))
+                .is_err()
+            {
                 sys::exit(1);
             }
             sys::set_process_name(c"knarr-pause");
@@ -195,9 +241,17 @@ fn pause() -> io::Result<OwnedFd> {
 /// A TCP socket of this network namespace that has begun to connect to a loopback port.
 pub fn connect(port: u16, ipv6: bool) -> io::Result<OwnedFd> {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-    let (family, ip) =
-        if ipv6 { (AddressFamily::INET6, IpAddr::from(Ipv6Addr::LOCALHOST)) } else { (AddressFamily::INET, Ipv4Addr::LOCALHOST.into()) };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let (family, ip) = if ipv6 {
+        (AddressFamily::INET6, IpAddr::from(Ipv6Addr::LOCALHOST))
+    } else {
+        (AddressFamily::INET, Ipv4Addr::LOCALHOST.into())
+    };
+    let socket = socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
     match rustix::net::connect(&socket, &SocketAddr::new(ip, port)) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The argument vector, by the CRI's rules: `command` replaces the image's entrypoint and its cmd, `args` only its cmd.
-pub fn args(config: &ContainerConfig, image: Option<&ImageConfig>) -> Result<Vec<String>, SpecError> {
+pub fn args(
+    config: &ContainerConfig,
+    image: Option<&ImageConfig>,
+) -> Result<Vec<String>, SpecError> {
     let of_image = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();
     let (mut command, mut args) = (config.command.clone(), config.args.clone());
     if command.is_empty() {
@@ -26,7 +29,12 @@ pub fn args(config: &ContainerConfig, image: Option<&ImageConfig>) -> Result<Vec
 }
 
 /// The variables: terminal, hostname, then the image's, then the config's, each name once; then defaults for what is missing.
-pub fn env(config: &ContainerConfig, image: Option<&ImageConfig>, hostname: &str, home: &str) -> Result<Vec<String>, SpecError> {
+pub fn env(
+    config: &ContainerConfig,
+    image: Option<&ImageConfig>,
+    hostname: &str,
+    home: &str,
+) -> Result<Vec<String>, SpecError> {
     let mut env: Vec<String> = Vec::new();
     if config.tty {
         set(&mut env, "TERM=xterm".into());
@@ -36,8 +44,14 @@ pub fn env(config: &ContainerConfig, image: Option<&ImageConfig>, hostname: &str
         set(&mut env, variable.clone());
     }
     for variable in &config.envs {
-        if variable.key.is_empty() || variable.key.contains(['=', '\0']) || variable.value.contains('\0') {
-            return Err(invalid("envs", format!("{:?} is not the name of a variable", variable.key)));
+        if variable.key.is_empty()
+            || variable.key.contains(['=', '\0'])
+            || variable.value.contains('\0')
+        {
+            return Err(invalid(
+                "envs",
+                format!("{:?} is not the name of a variable", variable.key),
+            ));
         }
         set(&mut env, format!("{}={}", variable.key, variable.value));
     }
@@ -62,9 +76,13 @@ fn set(env: &mut Vec<String>, variable: String) {
 }
 
 /// The working directory, absolute.
-pub fn working_directory(config: &ContainerConfig, image: Option<&ImageConfig>) -> Result<PathBuf, SpecError> {
+pub fn working_directory(
+    config: &ContainerConfig,
+    image: Option<&ImageConfig>,
+) -> Result<PathBuf, SpecError> {
     let of_image = image.and_then(|i| i.working_dir().as_deref()).filter(|d| !d.is_empty());
-    let directory = Some(config.working_dir.as_str()).filter(|d| !d.is_empty()).or(of_image).unwrap_or("/");
+    let directory =
+        Some(config.working_dir.as_str()).filter(|d| !d.is_empty()).or(of_image).unwrap_or("/");
     if !directory.starts_with('/') {
         return Err(invalid("working_dir", format!("{directory:?} is not absolute")));
     }

@@ -9,7 +9,9 @@ use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxResource
 /// # Errors
 /// Values out of range.
 pub fn resources(cri: &LinuxContainerResources) -> Result<LinuxResources, SpecError> {
-    let unsigned = |field, value: i64| u64::try_from(value).map_err(|_| invalid(field, "must not be negative"));
+    let unsigned = |field, value: i64| {
+        u64::try_from(value).map_err(|_| invalid(field, "must not be negative"))
+    };
     let mut cpu = LinuxCpu::default();
     if cri.cpu_shares != 0 {
         cpu.set_shares(Some(unsigned("cpu_shares", cri.cpu_shares)?));
@@ -37,8 +39,14 @@ pub fn resources(cri: &LinuxContainerResources) -> Result<LinuxResources, SpecEr
     resources.set_devices(None);
     resources.set_cpu(Some(cpu));
     resources.set_memory(Some(memory));
-    resources.set_unified((!cri.unified.is_empty()).then(|| cri.unified.clone().into_iter().collect()));
-    let huge: Vec<LinuxHugepageLimit> = cri.hugepage_limits.iter().filter(|h| h.limit != 0).map(huge_pages).collect::<Result<_, _>>()?;
+    resources
+        .set_unified((!cri.unified.is_empty()).then(|| cri.unified.clone().into_iter().collect()));
+    let huge: Vec<LinuxHugepageLimit> = cri
+        .hugepage_limits
+        .iter()
+        .filter(|h| h.limit != 0)
+        .map(huge_pages)
+        .collect::<Result<_, _>>()?;
     resources.set_hugepage_limits((!huge.is_empty()).then_some(huge));
     Ok(resources)
 }
@@ -46,6 +54,8 @@ pub fn resources(cri: &LinuxContainerResources) -> Result<LinuxResources, SpecEr
 fn huge_pages(limit: &k8s_cri::v1::HugepageLimit) -> Result<LinuxHugepageLimit, SpecError> {
     let mut huge = LinuxHugepageLimit::default();
     huge.set_page_size(limit.page_size.clone());
-    huge.set_limit(i64::try_from(limit.limit).map_err(|_| invalid("hugepage_limits", "out of range"))?);
+    huge.set_limit(
+        i64::try_from(limit.limit).map_err(|_| invalid("hugepage_limits", "out of range"))?,
+    );
     Ok(huge)
 }

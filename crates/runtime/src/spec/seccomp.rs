@@ -7,8 +7,14 @@
 
 use super::syscalls;
 use crate::capabilities;
-use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator as Operator, LinuxSyscall};
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use std::collections::BTreeMap;
 
 /// Calls every container may make.
@@ -103,13 +109,24 @@ pub fn default_profile(capability_bits: u64) -> LinuxSeccomp {
     let holds = |name: &str| capabilities::bit(name).is_some_and(|bit| capability_bits & bit != 0);
     let mut rules = vec![
         syscalls_of(ALLOWED, Action::ScmpActAllow, Vec::new()),
-        syscalls_of(&["socket"], Action::ScmpActAllow, vec![arg(0, Operator::ScmpCmpNe, AF_VSOCK, None)]),
+        syscalls_of(
+            &["socket"],
+            Action::ScmpActAllow,
+            vec![arg(0, Operator::ScmpCmpNe, AF_VSOCK, None)],
+        ),
     ];
+    rules.extend(PERSONALITIES.map(|value| {
+        syscalls_of(
+            &["personality"],
+            Action::ScmpActAllow,
+            vec![arg(0, Operator::ScmpCmpEq, value, None)],
+        )
+    }));
     rules.extend(
-        PERSONALITIES.map(|value| syscalls_of(&["personality"], Action::ScmpActAllow, vec![arg(0, Operator::ScmpCmpEq, value, None)])),
-    );
-    rules.extend(
-        BY_CAPABILITY.iter().filter(|(name, _)| holds(name)).map(|(_, calls)| syscalls_of(calls, Action::ScmpActAllow, Vec::new())),
+        BY_CAPABILITY
+            .iter()
+            .filter(|(name, _)| holds(name))
+            .map(|(_, calls)| syscalls_of(calls, Action::ScmpActAllow, Vec::new())),
     );
     if !holds("SYS_ADMIN") {
         let no_namespaces = arg(0, Operator::ScmpCmpMaskedEq, CLONE_NAMESPACES, Some(0));
@@ -121,7 +138,11 @@ pub fn default_profile(capability_bits: u64) -> LinuxSeccomp {
     let mut profile = LinuxSeccomp::default();
     profile.set_default_action(Action::ScmpActErrno);
     profile.set_default_errno_ret(Some(libc::EPERM as u32));
-    profile.set_architectures(Some(vec![if cfg!(target_arch = "aarch64") { Arch::ScmpArchAarch64 } else { Arch::ScmpArchX86_64 }]));
+    profile.set_architectures(Some(vec![if cfg!(target_arch = "aarch64") {
+        Arch::ScmpArchAarch64
+    } else {
+        Arch::ScmpArchX86_64
+    }]));
     profile.set_syscalls(Some(rules));
     profile
 }
@@ -164,9 +185,12 @@ fn condition(arg: &LinuxSeccompArg) -> Result<SeccompCondition, ProfileError> {
         Operator::ScmpCmpGe => (SeccompCmpOp::Ge, arg.value()),
         Operator::ScmpCmpGt => (SeccompCmpOp::Gt, arg.value()),
         // In OCI `value` is the mask and `valueTwo` what is compared with.
-        Operator::ScmpCmpMaskedEq => (SeccompCmpOp::MaskedEq(arg.value()), arg.value_two().unwrap_or(0)),
+        Operator::ScmpCmpMaskedEq => {
+            (SeccompCmpOp::MaskedEq(arg.value()), arg.value_two().unwrap_or(0))
+        }
     };
-    SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value).map_err(|e| compile_error(&e))
+    SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value)
+        .map_err(|e| compile_error(&e))
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -178,17 +202,26 @@ fn add(rules: &mut Rules, syscall: &LinuxSyscall) -> Result<(), ProfileError> {
         if args.is_empty() {
             rules.insert(number, Vec::new());
         } else if rules.get(&number).is_none_or(|existing| !existing.is_empty()) {
-            let rule = SeccompRule::new(args.iter().map(condition).collect::<Result<_, _>>()?).map_err(|e| compile_error(&e))?;
+            let rule = SeccompRule::new(args.iter().map(condition).collect::<Result<_, _>>()?)
+                .map_err(|e| compile_error(&e))?;
             rules.entry(number).or_default().push(rule);
         }
     }
     Ok(())
 }
 
-fn program(rules: Rules, mismatch: SeccompAction, matching: SeccompAction) -> Result<Vec<u8>, ProfileError> {
-    let arch = std::env::consts::ARCH.try_into().map_err(|e: seccompiler::BackendError| compile_error(&e))?;
-    let filter = SeccompFilter::new(rules, mismatch, matching, arch).map_err(|e| compile_error(&e))?;
-    let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| compile_error(&e))?;
+fn program(
+    rules: Rules,
+    mismatch: SeccompAction,
+    matching: SeccompAction,
+) -> Result<Vec<u8>, ProfileError> {
+    let arch = std::env::consts::ARCH
+        .try_into()
+        .map_err(|e: seccompiler::BackendError| compile_error(&e))?;
+    let filter =
+        SeccompFilter::new(rules, mismatch, matching, arch).map_err(|e| compile_error(&e))?;
+    let program: BpfProgram =
+        filter.try_into().map_err(|e: seccompiler::BackendError| compile_error(&e))?;
     Ok(program
         .iter()
         .flat_map(|i| {
@@ -272,11 +305,11 @@ mod tests {
     #[test]
     fn default_profile_capabilities_bring_their_calls() {
         let has = |bits, call: &str| {
-            default_profile(bits)
-                .syscalls()
-                .iter()
-                .flatten()
-                .any(|s| s.action() == Action::ScmpActAllow && s.args().is_none() && s.names().iter().any(|n| n == call))
+            default_profile(bits).syscalls().iter().flatten().any(|s| {
+                s.action() == Action::ScmpActAllow
+                    && s.args().is_none()
+                    && s.names().iter().any(|n| n == call)
+            })
         };
         assert!(!has(0, "mount"));
         assert!(has(1 << 21, "mount"));

@@ -37,7 +37,10 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, u32, Vec<&str>)> {
 }
 
 fn id(field: &'static str, value: i64) -> Result<u32, SpecError> {
-    u32::try_from(value).ok().filter(|id| *id <= i32::MAX as u32).ok_or_else(|| invalid(field, format!("{value} is not an id")))
+    u32::try_from(value)
+        .ok()
+        .filter(|id| *id <= i32::MAX as u32)
+        .ok_or_else(|| invalid(field, format!("{value} is not an id")))
 }
 
 /// Resolves the user. `image_user` is the image's `user[:group]`, either as names or numbers.
@@ -58,7 +61,8 @@ pub fn identity(
     let (user, image_group) = match (configured, image_user.filter(|u| !u.is_empty())) {
         (Some(user), _) => (user, None),
         (None, Some(of_image)) => {
-            let (user, group) = of_image.split_once(':').map_or((of_image, None), |(u, g)| (u, Some(g)));
+            let (user, group) =
+                of_image.split_once(':').map_or((of_image, None), |(u, g)| (u, Some(g)));
             (user.to_owned(), group)
         }
         (None, None) => ("0".to_owned(), None),
@@ -71,7 +75,13 @@ pub fn identity(
     };
     let mut all = vec![gid];
     if security.supplemental_groups_policy() == SupplementalGroupsPolicy::Merge {
-        all.extend(groups(group).filter(|(_, _, members)| !account.name.is_empty() && members.contains(&account.name)).map(|(_, gid, _)| gid));
+        all.extend(
+            groups(group)
+                .filter(|(_, _, members)| {
+                    !account.name.is_empty() && members.contains(&account.name)
+                })
+                .map(|(_, gid, _)| gid),
+        );
     }
     for gid in &security.supplemental_groups {
         all.push(id("supplemental_groups", *gid)?);
@@ -80,7 +90,10 @@ pub fn identity(
     all.retain(|gid| seen.insert(*gid));
     let user = UserBuilder::default().uid(account.uid).gid(gid).additional_gids(all).build();
     let home = if account.home.is_empty() { "/" } else { account.home };
-    Ok(Identity { user: user.map_err(|e| invalid("run_as_user", e.to_string()))?, home: home.to_owned() })
+    Ok(Identity {
+        user: user.map_err(|e| invalid("run_as_user", e.to_string()))?,
+        home: home.to_owned(),
+    })
 }
 
 fn find_account<'a>(user: &str, passwd: &'a str) -> Result<Account<'a>, SpecError> {
@@ -88,11 +101,19 @@ fn find_account<'a>(user: &str, passwd: &'a str) -> Result<Account<'a>, SpecErro
         return Ok(account);
     }
     let Ok(number) = user.parse::<i64>() else {
-        return Err(invalid("run_as_username", format!("unable to find user {user}: no matching entries in passwd file")));
+        return Err(invalid(
+            "run_as_username",
+            format!("unable to find user {user}: no matching entries in passwd file"),
+        ));
     };
     let uid = id("run_as_user", number)?;
     let root_home = if uid == 0 { "/root" } else { "/" };
-    Ok(accounts(passwd).find(|a| a.uid == uid).unwrap_or(Account { name: "", uid, gid: 0, home: root_home }))
+    Ok(accounts(passwd).find(|a| a.uid == uid).unwrap_or(Account {
+        name: "",
+        uid,
+        gid: 0,
+        home: root_home,
+    }))
 }
 
 fn find_group(name: &str, group: &str) -> Result<u32, SpecError> {
@@ -101,7 +122,12 @@ fn find_group(name: &str, group: &str) -> Result<u32, SpecError> {
     }
     let number = name.parse::<i64>();
     number.map_or_else(
-        |_| Err(invalid("run_as_group", format!("unable to find group {name}: no matching entries in group file"))),
+        |_| {
+            Err(invalid(
+                "run_as_group",
+                format!("unable to find group {name}: no matching entries in group file"),
+            ))
+        },
         |number| id("run_as_group", number),
     )
 }

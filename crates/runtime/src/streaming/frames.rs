@@ -34,8 +34,13 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u
 }
 
 /// Writes a frame.
-pub async fn write(stream: &mut (impl AsyncWrite + Unpin), channel: u8, payload: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(payload.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+pub async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    channel: u8,
+    payload: &[u8],
+) -> io::Result<()> {
+    let length =
+        u32::try_from(payload.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut frame = Vec::with_capacity(5 + payload.len());
     frame.push(channel);
     frame.extend_from_slice(&length.to_be_bytes());

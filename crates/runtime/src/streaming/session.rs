@@ -1,7 +1,7 @@
 //! One streaming session: the HTTP upgrade, then frames between the peer and the process's streams.
 
-use super::frames::{self, RESIZE, STATUS, STDERR, STDIN, STDOUT};
 use super::Session;
+use super::frames::{self, RESIZE, STATUS, STDERR, STDIN, STDOUT};
 use crate::engine::{EngineError, ExecStreams, Runtime, Wanted, receiver, sender};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Empty;
@@ -11,8 +11,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
@@ -45,7 +45,9 @@ pub(crate) async fn serve(runtime: Runtime, listener: UnixListener) {
                 let (runtime, sender) = (runtime.clone(), sender.clone());
                 async move { Ok::<_, Infallible>(answer(&runtime, request, &sender).await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a streaming connection");
             }
@@ -59,17 +61,26 @@ pub(crate) async fn serve(runtime: Runtime, listener: UnixListener) {
 type Running = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Checks the token and begins the upgrade.
-async fn answer(runtime: &std::sync::Arc<Runtime>, request: Request<Incoming>, sessions: &mpsc::Sender<Running>) -> Response<Empty<Bytes>> {
+async fn answer(
+    runtime: &std::sync::Arc<Runtime>,
+    request: Request<Incoming>,
+    sessions: &mpsc::Sender<Running>,
+) -> Response<Empty<Bytes>> {
     let refuse = |status: StatusCode| {
         let mut response = Response::new(Empty::new());
         *response.status_mut() = status;
         response
     };
-    let asked = request.headers().get(header::UPGRADE).is_some_and(|value| value.as_bytes() == PROTOCOL.as_bytes());
+    let asked = request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes() == PROTOCOL.as_bytes());
     if !asked {
         return refuse(StatusCode::UPGRADE_REQUIRED);
     }
-    let Some(session) = runtime.engine.tokens.redeem(request.uri().path()) else { return refuse(StatusCode::NOT_FOUND) };
+    let Some(session) = runtime.engine.tokens.redeem(request.uri().path()) else {
+        return refuse(StatusCode::NOT_FOUND);
+    };
     let query = request.uri().query().unwrap_or_default().to_owned();
     let runtime = runtime.clone();
     let running: Running = Box::pin(async move {
@@ -90,9 +101,15 @@ async fn answer(runtime: &std::sync::Arc<Runtime>, request: Request<Incoming>, s
 async fn run(runtime: &Runtime, session: Session, query: &str, stream: Upgraded) {
     let (reader, mut writer) = tokio::io::split(stream);
     let status = match session {
-        Session::Exec { container, command, wanted } => exec(runtime, &container, command, wanted, reader, &mut writer).await,
-        Session::Attach { container, wanted } => attach(runtime, &container, wanted, reader, &mut writer).await,
-        Session::PortForward { sandbox, ports } => forward(runtime, &sandbox, &ports, query, reader, &mut writer).await,
+        Session::Exec { container, command, wanted } => {
+            exec(runtime, &container, command, wanted, reader, &mut writer).await
+        }
+        Session::Attach { container, wanted } => {
+            attach(runtime, &container, wanted, reader, &mut writer).await
+        }
+        Session::PortForward { sandbox, ports } => {
+            forward(runtime, &sandbox, &ports, query, reader, &mut writer).await
+        }
     };
     let status = match status {
         Ok(0) => success(),
@@ -167,7 +184,11 @@ async fn attach(
         () = &mut input.gone => Ok(0),
     };
     waiting.abort();
-    if container.config.stdin && container.config.stdin_once && wanted.stdin && !container.config.tty {
+    if container.config.stdin
+        && container.config.stdin_once
+        && wanted.stdin
+        && !container.config.tty
+    {
         runtime.close_stdin(&container).await.or_else(|error| match error {
             EngineError::FailedPrecondition(_) | EngineError::Shim(_) => Ok(()),
             other => Err(other),
@@ -185,7 +206,10 @@ async fn forward(
     mut reader: ReadHalf<Upgraded>,
     writer: &mut WriteHalf<Upgraded>,
 ) -> Result<i32, EngineError> {
-    let asked = query.split('&').find_map(|pair| pair.strip_prefix("port=")).and_then(|port| port.parse::<u16>().ok());
+    let asked = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("port="))
+        .and_then(|port| port.parse::<u16>().ok());
     let port = match (asked, ports) {
         (Some(port), []) => port,
         (Some(port), allowed) if allowed.contains(&port) => port,
@@ -237,7 +261,11 @@ impl Input {
 type Source = (u8, Box<dyn AsyncRead + Send + Unpin>);
 
 /// Wires the streams: sources of output, and a running task for input and sizes.
-fn connect(streams: ExecStreams, stdin: bool, reader: ReadHalf<Upgraded>) -> io::Result<(Vec<Source>, Input)> {
+fn connect(
+    streams: ExecStreams,
+    stdin: bool,
+    reader: ReadHalf<Upgraded>,
+) -> io::Result<(Vec<Source>, Input)> {
     let mut sources: Vec<Source> = Vec::new();
     for (channel, fd) in [(STDOUT, streams.stdout), (STDERR, streams.stderr)] {
         if let Some(fd) = fd {
@@ -296,7 +324,9 @@ async fn feed(
                 }
             }
             RESIZE => {
-                if let (Some(terminal), Ok(size)) = (&terminal, serde_json::from_slice::<Size>(&payload)) {
+                if let (Some(terminal), Ok(size)) =
+                    (&terminal, serde_json::from_slice::<Size>(&payload))
+                {
                     terminal.resize(&size)?;
                 }
             }
@@ -307,7 +337,11 @@ async fn feed(
 }
 
 /// Writes the output of all sources until the process has ended and they are empty; answers the exit code.
-async fn pump(sources: Vec<Source>, writer: &mut WriteHalf<Upgraded>, exit: &mut tokio::sync::oneshot::Receiver<i32>) -> io::Result<i32> {
+async fn pump(
+    sources: Vec<Source>,
+    writer: &mut WriteHalf<Upgraded>,
+    exit: &mut tokio::sync::oneshot::Receiver<i32>,
+) -> io::Result<i32> {
     let (sender, mut queue) = mpsc::channel::<Frame>(QUEUE);
     let mut readers = tokio::task::JoinSet::new();
     for (channel, mut source) in sources {
@@ -371,11 +405,16 @@ struct Terminal {
 impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self { fd: AsyncFd::new(fd)? })
+        Ok(Self { fd: crate::sys::async_fd(fd)? })
     }
 
     fn resize(&self, size: &Size) -> io::Result<()> {
-        let size = rustix::termios::Winsize { ws_row: size.height, ws_col: size.width, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: size.height,
+            ws_col: size.width,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         Ok(rustix::termios::tcsetwinsize(self.fd.get_ref().as_fd(), size)?)
     }
 }
@@ -402,7 +441,11 @@ impl AsyncRead for Terminal {
 }
 
 impl AsyncWrite for Terminal {
-    fn poll_write(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>, data: &[u8]) -> std::task::Poll<io::Result<usize>> {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        data: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
         loop {
             let mut ready = std::task::ready!(self.fd.poll_write_ready(context))?;
             match ready.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), data)?)) {
@@ -412,11 +455,17 @@ impl AsyncWrite for Terminal {
         }
     }
 
-    fn poll_flush(self: std::pin::Pin<&mut Self>, _context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }
