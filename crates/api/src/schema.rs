@@ -1,7 +1,7 @@
 //! OpenAPI definitions of every type the API shows, and the merge schema of strategic patches.
 //!
 //! Counterpart in Kubernetes: `pkg/generated/openapi` and `kube-openapi`. The shapes and descriptions come from
-//! `k8s-openapi` through schemars; how lists and maps merge comes from the one table in [`facts`]. Definitions are
+//! `k8s-openapi` through schemars; how lists and maps merge comes from the one table in `facts`. Definitions are
 //! in OpenAPI v2 form (`#/definitions/NAME`), which the API server also rewrites into v3.
 //!
 //! Invariants: every `$ref` resolves inside [`definitions`]; every kind of the kind table has its definition and that

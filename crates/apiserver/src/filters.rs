@@ -159,7 +159,7 @@ impl ApiServer {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, StatusError> {
         let user = self.authenticate(&mut request).await?;
-        self.authorize(info, &user)?;
+        self.authorize(info, &user).await?;
         let _turn = self.flow.admit(info, &user).await?;
         request.extensions_mut().insert(user);
         request.extensions_mut().insert(info.clone());
@@ -194,11 +194,13 @@ impl ApiServer {
         user
     }
 
-    fn authorize(&self, info: &RequestInfo, user: &UserInfo) -> Result<(), StatusError> {
+    async fn authorize(&self, info: &RequestInfo, user: &UserInfo) -> Result<(), StatusError> {
         let authorizer = self.config.authorizer.as_ref();
         let attributes = attributes(info, user);
         authz::check(authorizer, &attributes)?;
-        authz::node::check_reads(&attributes, |node, namespace| self.pods_on(node, namespace))?;
+        if authz::node::narrows(&attributes) {
+            self.authorize_node(&attributes).await?;
+        }
         if info.verb == "get"
             && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward")
         {
@@ -206,6 +208,14 @@ impl ApiServer {
             authz::check(authorizer, &Attributes { verb: "create".to_owned(), ..attributes })?;
         }
         Ok(())
+    }
+
+    /// Narrows a node to what its pods name, every pod bound before this moment included.
+    async fn authorize_node(&self, attributes: &Attributes) -> Result<(), StatusError> {
+        let behind =
+            |_| StatusError::service_unavailable("the pods in memory are behind the store");
+        self.cache.read_your_writes().await.map_err(behind)?;
+        authz::node::check_reads(attributes, |node, namespace| self.pods_on(node, namespace))
     }
 
     /// The pods of a namespace that are bound to a node.

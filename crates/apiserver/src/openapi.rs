@@ -1,7 +1,7 @@
 //! `/openapi/v3` and `/openapi/v2`: every path and type of this server, in the forms clients read.
 //!
 //! Counterpart in Kubernetes: `kube-openapi` (builder, builder3, handler, handler3). Paths come from the kind table
-//! ([`operations`]), types from [`api::schema`]; [`render`] writes them in either version and [`gnostic`] encodes v2 in the
+//! (`operations`), types from [`api::schema`]; `render` writes them in either version and `gnostic` encodes v2 in the
 //! protobuf form that older `kubectl`s read. Invariants: documents are built at their first use, never at start-up, and
 //! kept as bytes; a URL with a hash always means the same bytes.
 

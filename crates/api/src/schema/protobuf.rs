@@ -1,7 +1,7 @@
 //! Bodies in Kubernetes' protobuf form, read into the JSON tree they stand for.
 //!
 //! Counterpart in Kubernetes: `runtime/serializer/protobuf` and the generated `Unmarshal` methods. `kubectl` and other Go
-//! clients send what they create this way. Which number is which field stands in [`wire`](super::wire), what it holds
+//! clients send what they create this way. Which number is which field stands in `wire`, what it holds
 //! comes from the definitions. Invariants: unknown fields are passed over, as in Kubernetes; depth is bounded; a value
 //! that Go's JSON would leave out is left out here.
 

@@ -21,12 +21,8 @@ pub(crate) fn check_reads(
     attrs: &Attributes,
     pods: impl Fn(&str, &str) -> Vec<Pod>,
 ) -> Result<(), StatusError> {
-    let Some(node) = node_name(&attrs.user) else { return Ok(()) };
-    let names: fn(&PodSpec) -> BTreeSet<&str> = match attrs.resource.as_str() {
-        _ if !attrs.resource_request || !attrs.api_group.is_empty() => return Ok(()),
-        Secret::URL_PATH_SEGMENT => secrets,
-        ConfigMap::URL_PATH_SEGMENT => config_maps,
-        _ => return Ok(()),
+    let (Some(node), Some(names)) = (node_name(&attrs.user), named_by(attrs)) else {
+        return Ok(());
     };
     let reason = if attrs.namespace.is_empty() {
         "can only read namespaced object of this type".to_owned()
@@ -44,6 +40,25 @@ pub(crate) fn check_reads(
         format!("no relationship found between node '{node}' and this object")
     };
     Err(forbidden(attrs, &reason))
+}
+
+/// Whether [`check_reads`] has anything to say about a request, so that the pods must be up to date.
+pub(crate) fn narrows(attrs: &Attributes) -> bool {
+    named_by(attrs).is_some() && node_name(&attrs.user).is_some()
+}
+
+type Names = fn(&PodSpec) -> BTreeSet<&str>;
+
+/// How pods name objects of the resource that is asked for; `None` for resources that are not narrowed.
+fn named_by(attrs: &Attributes) -> Option<Names> {
+    if !attrs.resource_request || !attrs.api_group.is_empty() {
+        return None;
+    }
+    match attrs.resource.as_str() {
+        Secret::URL_PATH_SEGMENT => Some(secrets),
+        ConfigMap::URL_PATH_SEGMENT => Some(config_maps),
+        _ => None,
+    }
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {

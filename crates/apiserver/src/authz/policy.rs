@@ -2,7 +2,7 @@
 //!
 //! Its counterpart is the bootstrap policy of `plugin/pkg/auth/authorizer/rbac/bootstrappolicy` together with the
 //! node authorizer. One table of rules per identity; everything not named is refused. What a node may do in general is
-//! said here; which Secrets and ConfigMaps it may read is narrowed by [`super::node`], and which pods, Nodes and Leases
+//! said here; which Secrets and ConfigMaps it may read is narrowed by `node`, and which pods, Nodes and Leases
 //! it may write by the admission plugin `NodeRestriction`. Known limit: a node may read every pod.
 
 use k8s_openapi::Resource;

@@ -1,6 +1,7 @@
 //! The API in process, over the in-memory store: requests in, statuses and objects out.
 
 mod deletes;
+mod edge;
 mod errors;
 mod events;
 mod lists;
