@@ -66,7 +66,8 @@ async fn api_12_bad_bodies_are_refused_and_change_nothing() {
     let json = ("content-type", "application/json");
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let deep = format!("{{\"metadata\":{{\"name\":\"x\"}},\"data\":{deep}}}");
-    let table: [(&str, &[(&str, &str)], u16, &str, &str); 9] = [
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+    let table: [Row<'_>; 9] = [
         (
             "{bad",
             &[json],

@@ -21,7 +21,10 @@ async fn filled(count: usize) -> Server {
         server
             .post(
                 MAPS,
-                labelled(&format!("m{index:02}"), if index % 2 == 0 { "even" } else { "odd" }),
+                labelled(
+                    &format!("m{index:02}"),
+                    if index.is_multiple_of(2) { "even" } else { "odd" },
+                ),
             )
             .await
             .expect(201);

@@ -224,7 +224,7 @@ async fn watch_replay_of_concurrent_writes_equals_the_list() {
     server.post(MAPS, labelled("end", "x")).await.expect(201);
     for (round, watcher) in watchers.into_iter().enumerate() {
         let replayed = watcher.await.expect("a watcher");
-        let selector = if round % 2 == 0 { "" } else { "?labelSelector=app%3Dx" };
+        let selector = if round.is_multiple_of(2) { "" } else { "?labelSelector=app%3Dx" };
         let list = server.get(&format!("{MAPS}{selector}")).await.expect(200);
         let items = list["items"].as_array().cloned().unwrap_or_default();
         let listed: BTreeMap<String, u64> =
@@ -239,7 +239,7 @@ fn name(object: &Value) -> String {
 
 /// Lists, then watches until the object `end` appears; returns names with versions.
 async fn replay(server: Server, round: u64) -> BTreeMap<String, u64> {
-    let selector = if round % 2 == 0 { "" } else { "&labelSelector=app%3Dx" };
+    let selector = if round.is_multiple_of(2) { "" } else { "&labelSelector=app%3Dx" };
     let list = server.get(&format!("{MAPS}?limit=100000{selector}")).await.expect(200);
     let items = list["items"].as_array().cloned().unwrap_or_default();
     let mut state: BTreeMap<String, u64> =
