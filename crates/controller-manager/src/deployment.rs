@@ -30,7 +30,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::claim::{Claims, adopt, claim, release};
 use crate::pods;
-use crate::replica_set::is_alive;
+use crate::replica_set::{Liveness, liveness};
 use rollout::Rollout;
 
 /// The Deployment controller.
@@ -45,10 +45,19 @@ pub struct Observed {
     candidates: Vec<Arc<ReplicaSet>>,
     /// Names of ReplicaSets with pods that have not ended.
     with_running_pods: Vec<String>,
-    /// Names of every ReplicaSet of the namespace that starts like one of this Deployment.
-    taken_names: Vec<String>,
-    /// The API server confirmed that the Deployment exists and is not being deleted; asked before an adoption only.
-    may_adopt: bool,
+    /// ReplicaSets of the namespace that are named like those of this Deployment.
+    names: Names,
+    /// Asked before a ReplicaSet is created or adopted.
+    alive: Liveness,
+}
+
+/// Names a new ReplicaSet cannot have.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// They belong to others, or to this Deployment with another template: the hash must change.
+    taken: Vec<String>,
+    /// They belong to a Deployment of the same name that is gone: they will be deleted or left to be adopted.
+    inherited: Vec<String>,
 }
 
 impl Controller for DeploymentController {
@@ -79,9 +88,9 @@ impl Controller for DeploymentController {
         let with_running_pods = candidates.iter().filter(|set| has_running_pods(caches, set));
         let with_running_pods =
             with_running_pods.filter_map(|set| set.metadata.name.clone()).collect();
-        let taken_names =
-            sets.names_with_prefix(&key.namespace, template::replica_set_name_prefix(&key.name));
-        Some(Observed { deployment, candidates, with_running_pods, taken_names, may_adopt: false })
+        let names = names(caches, &deployment);
+        let alive = Liveness::NotAsked;
+        Some(Observed { deployment, candidates, with_running_pods, names, alive })
     }
 
     async fn complete(
@@ -89,14 +98,30 @@ impl Controller for DeploymentController {
         mut observed: Observed,
         client: &Client,
     ) -> Result<Observed, client::Error> {
-        let adoption = observed.claims().is_some_and(|claims| !claims.adoptable.is_empty());
-        observed.may_adopt = adoption && is_alive(client, &*observed.deployment).await?;
+        if observed.needs_liveness() {
+            observed.alive = liveness(client, &*observed.deployment).await?;
+        }
         Ok(observed)
     }
 
     fn reconcile(&self, observed: &Observed, now: Timestamp) -> Plan {
         observed.reconcile(now)
     }
+}
+
+fn names(caches: &Caches, deployment: &Deployment) -> Names {
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let prefix = template::replica_set_name_prefix(name);
+    let mut names = Names::default();
+    for set in caches.of::<ReplicaSet>().with_name_prefix(namespace, prefix) {
+        let predecessor = controller_of(&set.metadata).is_some_and(|owner| {
+            owner.name == name && Some(&owner.uid) != deployment.metadata.uid.as_ref()
+        });
+        let list = if predecessor { &mut names.inherited } else { &mut names.taken };
+        list.extend(set.metadata.name.clone());
+    }
+    names
 }
 
 fn has_running_pods(caches: &Caches, set: &ReplicaSet) -> bool {
@@ -151,12 +176,14 @@ impl Observed {
         {
             return self.refuse_to_select_all();
         }
-        let Some(claims) = self.claims() else { return Plan::nothing() };
+        let Some(claims) = self.claims().filter(|_| self.alive != Liveness::Gone) else {
+            return Plan::nothing();
+        };
         let uid = self.deployment.metadata.uid.as_deref();
         let mut actions: Vec<Action> =
             claims.released.iter().map(|set| release(uid, &**set)).collect();
         let mut owned = claims.owned;
-        if self.may_adopt {
+        if self.alive == Liveness::Alive {
             actions.extend(claims.adoptable.iter().map(|set| adopt(&*self.deployment, &**set)));
             owned.extend(claims.adoptable);
         }
@@ -165,6 +192,17 @@ impl Observed {
             return actions.into();
         }
         self.roll_out(owned, now)
+    }
+
+    /// Whether a ReplicaSet is to be created or adopted.
+    fn needs_liveness(&self) -> bool {
+        let current = self.deployment.spec.as_ref().map(|spec| &spec.template);
+        let deleted = self.deployment.metadata.deletion_timestamp.is_some();
+        !deleted
+            && self.claims().is_some_and(|claims| {
+                let has_current = claims.owned.iter().any(|set| template::is_of(set, current));
+                !has_current || !claims.adoptable.is_empty()
+            })
     }
 
     fn refuse_to_select_all(&self) -> Plan {
@@ -185,7 +223,7 @@ impl Observed {
     }
 
     fn roll_out(&self, owned: Vec<Arc<ReplicaSet>>, now: Timestamp) -> Plan {
-        let mut rollout = Rollout::new(&self.deployment, owned, &self.taken_names, now);
+        let mut rollout = Rollout::new(&self.deployment, owned, &self.names, now);
         if self.deployment.metadata.deletion_timestamp.is_some() {
             rollout.sync_new_replica_set();
             rollout.sync_status();

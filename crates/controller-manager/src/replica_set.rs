@@ -38,8 +38,21 @@ pub struct Observed {
     candidates: Vec<Arc<Pod>>,
     /// Pods of every ReplicaSet with the same controller, itself included.
     related: Vec<Arc<Pod>>,
-    /// The API server confirmed that the ReplicaSet exists and is not being deleted; asked before an adoption only.
-    may_adopt: bool,
+    /// Asked before pods are created or adopted.
+    alive: Liveness,
+}
+
+/// What the API server says about the controller whose pods or ReplicaSets are about to be made or adopted. The caches of
+/// its kind and of its dependents advance on their own, so the cache alone may show that dependents are missing before it
+/// shows why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It was not asked: nothing is to be made or adopted.
+    NotAsked,
+    /// It exists and is not being deleted.
+    Alive,
+    /// It is gone or going, and so is the reason for doing anything.
+    Gone,
 }
 
 impl Controller for ReplicaSetController {
@@ -67,7 +80,7 @@ impl Controller for ReplicaSetController {
         // Only a choice of pods to delete looks at them.
         let surplus = candidates.len() > desired(&replica_set);
         let related = if surplus { related_pods(caches, &replica_set) } else { Vec::new() };
-        Some(Observed { replica_set, candidates, related, may_adopt: false })
+        Some(Observed { replica_set, candidates, related, alive: Liveness::NotAsked })
     }
 
     async fn complete(
@@ -75,10 +88,9 @@ impl Controller for ReplicaSetController {
         mut observed: Observed,
         client: &Client,
     ) -> Result<Observed, client::Error> {
-        let adoption = observed
-            .claims()
-            .is_some_and(|claims| claims.adoptable.iter().any(|pod| pods::is_active(pod)));
-        observed.may_adopt = adoption && is_alive(client, &*observed.replica_set).await?;
+        if observed.needs_liveness() {
+            observed.alive = liveness(client, &*observed.replica_set).await?;
+        }
         Ok(observed)
     }
 
@@ -87,13 +99,13 @@ impl Controller for ReplicaSetController {
     }
 }
 
-/// Whether exactly this object still exists and is not being deleted, by the API server's word.
-pub async fn is_alive<K: Kind>(client: &Client, object: &K) -> Result<bool, client::Error> {
+/// Asks whether exactly this object still exists and is not being deleted.
+pub async fn liveness<K: Kind>(client: &Client, object: &K) -> Result<Liveness, client::Error> {
     let meta = object.metadata();
     let live = request::get_metadata(client, &K::resource_type(), &ObjectKey::of(meta)).await?;
-    Ok(live.is_some_and(|live| {
-        live.metadata.uid == meta.uid && live.metadata.deletion_timestamp.is_none()
-    }))
+    let live = live.map(|live| live.metadata).filter(|live| live.uid == meta.uid);
+    let alive = live.is_some_and(|live| live.deletion_timestamp.is_none());
+    Ok(if alive { Liveness::Alive } else { Liveness::Gone })
 }
 
 /// The desired number of pods.
@@ -135,16 +147,28 @@ impl Observed {
         ))
     }
 
+    /// Whether pods are to be created or adopted.
+    fn needs_liveness(&self) -> bool {
+        let active = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_active(pod)).count();
+        let deleted = self.replica_set.metadata.deletion_timestamp.is_some();
+        !deleted
+            && self.claims().is_some_and(|claims| {
+                active(&claims.adoptable) > 0 || active(&claims.owned) < desired(&self.replica_set)
+            })
+    }
+
     fn min_ready_seconds(&self) -> i32 {
         self.replica_set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
     }
 
     fn reconcile(&self, now: Timestamp) -> Plan {
-        let Some(claims) = self.claims() else { return Plan::nothing() };
+        let Some(claims) = self.claims().filter(|_| self.alive != Liveness::Gone) else {
+            return Plan::nothing();
+        };
         let mut plan = Plan::from(self.claiming(&claims));
         let mut active: Vec<Arc<Pod>> =
             claims.owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-        if self.may_adopt {
+        if self.alive == Liveness::Alive {
             active.extend(claims.adoptable.iter().filter(|pod| pods::is_active(pod)).cloned());
         }
         let terminating = claims.owned.iter().filter(|pod| pods::is_terminating(pod)).count();
@@ -165,7 +189,7 @@ impl Observed {
         };
         let mut actions: Vec<Action> =
             active(&claims.released).iter().map(|pod| release(uid, &**pod)).collect();
-        if self.may_adopt {
+        if self.alive == Liveness::Alive {
             actions.extend(
                 active(&claims.adoptable).iter().map(|pod| adopt(&*self.replica_set, &**pod)),
             );
@@ -268,7 +292,7 @@ impl Observed {
             replica_set: self.replica_set.clone(),
             candidates: Vec::new(),
             related: Vec::new(),
-            may_adopt: false,
+            alive: self.alive,
         };
         Box::new(move |failure: &Failure| {
             observed.update_status(with_failure(status, reason, &failure.message, now))

@@ -144,6 +144,14 @@ impl Cluster {
         .await;
     }
 
+    /// Creates the Deployment and waits until its cache shows that.
+    async fn create_deployment(&self, deployment: &Deployment) {
+        let created = self.api::<Deployment>().create(&PostParams::default(), deployment).await;
+        let created = created.expect("the Deployment is created");
+        let deployments = self.store::<Deployment>().await;
+        deployments.reached(client::resource::revision_of(&created.metadata)).await;
+    }
+
     /// Patches the Deployment and waits until its cache shows that.
     async fn patch_deployment(&self, patch: Value) {
         let patched = self
@@ -192,7 +200,7 @@ async fn dep_03_to_11_deployment_lives_and_dies() {
     let cluster = Cluster::start().await;
     cluster.play_kubelet();
     let deployments = cluster.api::<Deployment>();
-    deployments.create(&PostParams::default(), &deployment(3)).await.expect("created");
+    cluster.create_deployment(&deployment(3)).await;
     cluster
         .expect_deployment("dep_03: the first rollout ends", |deployment| {
             is_rolled_out(deployment, 3)
@@ -260,11 +268,7 @@ async fn own_writes_are_seen_before_the_next_run_so_no_pod_is_created_twice() {
         log.lock().unwrap().extend(change.new.as_ref().and_then(|pod| pod.metadata.uid.clone()));
     });
     cluster.play_kubelet();
-    cluster
-        .api::<Deployment>()
-        .create(&PostParams::default(), &deployment(150))
-        .await
-        .expect("created");
+    cluster.create_deployment(&deployment(150)).await;
     cluster
         .expect_deployment("all pods are ready", |deployment| is_rolled_out(deployment, 150))
         .await;
@@ -276,7 +280,7 @@ async fn dep_09_foreground_deletion_takes_the_dependents_first_and_orphaning_lea
     let cluster = Cluster::start().await;
     cluster.play_kubelet();
     let deployments = cluster.api::<Deployment>();
-    deployments.create(&PostParams::default(), &deployment(2)).await.expect("created");
+    cluster.create_deployment(&deployment(2)).await;
     cluster.expect_deployment("rolled out", |deployment| is_rolled_out(deployment, 2)).await;
     deployments.delete("web", &DeleteParams::orphan()).await.expect("deleted");
     cluster.expect::<Deployment>("the Deployment goes", Cache::is_empty).await;
@@ -287,30 +291,28 @@ async fn dep_09_foreground_deletion_takes_the_dependents_first_and_orphaning_lea
         .await;
     assert_eq!(active(&cluster.store::<Pod>().await), 2);
 
-    deployments.create(&PostParams::default(), &deployment(2)).await.expect("created");
+    cluster.create_deployment(&deployment(2)).await;
     cluster
         .expect::<ReplicaSet>("the ReplicaSet is adopted", |sets| {
             sets.list().iter().all(|set| set.metadata.owner_references.is_some())
         })
         .await;
     assert_eq!(cluster.store::<ReplicaSet>().await.len(), 1);
+    let before: BTreeSet<Option<String>> =
+        cluster.store::<Pod>().await.list().iter().map(|pod| pod.metadata.uid.clone()).collect();
     deployments.delete("web", &DeleteParams::foreground()).await.expect("deleted");
     cluster.expect::<Deployment>("the Deployment goes", Cache::is_empty).await;
-    let list = |path: &str| http::Request::get(path).body(Vec::new()).unwrap();
-    let left: Value =
-        cluster.client.request(list("/api/v1/namespaces/default/pods")).await.unwrap();
-    assert_eq!(left["items"], json!([]), "the pods went before");
+    let left = cluster.api::<Pod>().list(&Default::default()).await.expect("listed").items;
+    let late: Vec<_> = left.iter().filter(|pod| before.contains(&pod.metadata.uid)).collect();
+    assert!(late.is_empty(), "its pods went before: {late:?}");
+    cluster.expect::<Pod>("no pods stay", Cache::is_empty).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dep_07_earlier_template_brings_its_replica_set_back() {
     let cluster = Cluster::start().await;
     cluster.play_kubelet();
-    cluster
-        .api::<Deployment>()
-        .create(&PostParams::default(), &deployment(2))
-        .await
-        .expect("created");
+    cluster.create_deployment(&deployment(2)).await;
     cluster.expect_deployment("rolled out", |deployment| is_rolled_out(deployment, 2)).await;
     let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
     let revision = |deployment: &Deployment| {
@@ -394,11 +396,7 @@ async fn nodes_get_distinct_ranges_of_pod_addresses() {
 async fn controllers_that_stop_in_the_middle_go_on_where_they_were() {
     let cluster = Cluster::without_controllers().await;
     cluster.play_kubelet();
-    cluster
-        .api::<Deployment>()
-        .create(&PostParams::default(), &deployment(100))
-        .await
-        .expect("created");
+    cluster.create_deployment(&deployment(100)).await;
     for reached in [5, 20, 60] {
         let controllers = cluster.start_controllers();
         cluster.expect::<Pod>("some pods are there", |pods| pods.len() >= reached).await;

@@ -197,15 +197,15 @@ impl<T: HasMeta> Cache<T> {
             .collect()
     }
 
-    /// Names of the objects of a namespace that begin with `prefix`.
+    /// Every object of a namespace whose name begins with `prefix`, ordered by name.
     #[must_use]
-    pub fn names_with_prefix(&self, namespace: &str, prefix: &str) -> Vec<String> {
+    pub fn with_name_prefix(&self, namespace: &str, prefix: &str) -> Vec<Arc<T>> {
         let first = ObjectKey::namespaced(namespace, prefix);
         let contents = self.read();
-        let found = contents.objects.range(first..).map(|(key, _)| key);
+        let found = contents.objects.range(first..);
         let found =
-            found.take_while(|key| key.namespace == namespace && key.name.starts_with(prefix));
-        found.map(|key| key.name.clone()).collect()
+            found.take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix));
+        found.map(|(_, object)| object.clone()).collect()
     }
 
     /// Every object of a namespace whose metadata `matches`, for example by its labels.

@@ -14,7 +14,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::limits::{desired, max_surge, progress_deadline_seconds, replicas};
-use super::{revision, status, template};
+use super::{Names, revision, status, template};
 
 /// A working copy of a ReplicaSet.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub struct Rollout<'a> {
     pub old: Vec<Tracked>,
     /// The run's time.
     pub now: Timestamp,
-    taken_names: &'a [String],
+    names: &'a Names,
     deleted: Vec<ReplicaSet>,
     collided: bool,
     requeue_after: Option<Duration>,
@@ -68,16 +68,12 @@ impl<'a> Rollout<'a> {
     pub fn new(
         observed: &'a Deployment,
         mut owned: Vec<Arc<ReplicaSet>>,
-        taken_names: &'a [String],
+        names: &'a Names,
         now: Timestamp,
     ) -> Self {
         owned.sort_by_key(|set| age_key(set));
         let current = observed.spec.as_ref().map(|spec| &spec.template);
-        let is_new = |set: &Arc<ReplicaSet>| {
-            let theirs = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-            theirs.zip(current).is_some_and(|(theirs, ours)| template::equal(theirs, ours))
-        };
-        let position = owned.iter().position(is_new);
+        let position = owned.iter().position(|set| template::is_of(set, current));
         let tracked = |set: Arc<ReplicaSet>| Tracked {
             set: (*set).clone(),
             observed: Some(set),
@@ -92,7 +88,7 @@ impl<'a> Rollout<'a> {
             new,
             old,
             now,
-            taken_names,
+            names,
             deleted: Vec::new(),
             collided: false,
             requeue_after: None,
@@ -154,8 +150,8 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// As [`Self::sync_new_replica_set`], but makes the ReplicaSet if there is none. `false` when its name is taken by a
-    /// ReplicaSet with another template: then the collision count goes up, and with it the name changes.
+    /// As [`Self::sync_new_replica_set`], but makes the ReplicaSet if there is none. `false` when that cannot be now: its
+    /// name is taken (then the collision count goes up, and with it the name changes), or about to be free.
     pub fn ensure_new_replica_set(&mut self) -> bool {
         if self.new.is_some() {
             self.sync_new_replica_set();
@@ -163,7 +159,11 @@ impl<'a> Rollout<'a> {
         }
         let set = self.make_new_replica_set();
         let name = set.metadata.name.clone().unwrap_or_default();
-        if self.taken_names.contains(&name) {
+        if self.names.inherited.contains(&name) {
+            // Its deletion or release will wake the key.
+            return false;
+        }
+        if self.names.taken.contains(&name) {
             let status = self.deployment.status.get_or_insert_default();
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
             self.collided = true;

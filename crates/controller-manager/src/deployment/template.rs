@@ -6,6 +6,7 @@
 //! * The hash only names a ReplicaSet; equality decides.
 
 use apimachinery::meta::safe_encode_string;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 /// The label that tells the pods of a Deployment's ReplicaSets apart.
@@ -32,6 +33,12 @@ fn normalized(template: &PodTemplateSpec) -> PodTemplateSpec {
 /// Whether the templates make the same pods.
 pub fn equal(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     normalized(a) == normalized(b)
+}
+
+/// Whether a ReplicaSet is of the given template.
+pub fn is_of(set: &ReplicaSet, template: Option<&PodTemplateSpec>) -> bool {
+    let theirs = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    theirs.zip(template).is_some_and(|(theirs, ours)| equal(theirs, ours))
 }
 
 /// FNV-1a, 32 bits.

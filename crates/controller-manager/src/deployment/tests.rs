@@ -108,13 +108,13 @@ impl Set {
 
 fn observed(deployment: Deployment, sets: Vec<Set>) -> Observed {
     let candidates: Vec<Arc<ReplicaSet>> = sets.into_iter().map(|set| Arc::new(set.0)).collect();
-    let taken_names = candidates.iter().filter_map(|set| set.metadata.name.clone()).collect();
+    let taken = candidates.iter().filter_map(|set| set.metadata.name.clone()).collect();
     Observed {
         deployment: Arc::new(deployment),
         candidates,
         with_running_pods: Vec::new(),
-        taken_names,
-        may_adopt: false,
+        names: Names { taken, inherited: Vec::new() },
+        alive: Liveness::Alive,
     }
 }
 
@@ -445,7 +445,7 @@ fn hash_collision_is_counted_and_gives_another_name() {
     let first = plan(deployment(3, "25%", "25%"), vec![]);
     let name = sizes(&first).into_keys().next().unwrap();
     let mut collided = observed(deployment(3, "25%", "25%"), vec![]);
-    collided.taken_names = vec![name.clone()];
+    collided.names.taken = vec![name.clone()];
     let plan = collided.reconcile(at(0));
     assert_eq!(
         (describe(&plan.actions), status_of(&plan).collision_count),
@@ -454,6 +454,24 @@ fn hash_collision_is_counted_and_gives_another_name() {
     let mut next = deployment(3, "25%", "25%");
     next.status = Some(status_of(&plan));
     assert_ne!(sizes(&self::plan(next, vec![])).into_keys().next().unwrap(), name);
+}
+
+#[test]
+fn name_that_a_predecessor_still_has_is_waited_for() {
+    let name = sizes(&plan(deployment(3, "25%", "25%"), vec![])).into_keys().next().unwrap();
+    let mut successor = observed(deployment(3, "25%", "25%"), vec![]);
+    successor.names.inherited = vec![name];
+    let plan = successor.reconcile(at(0));
+    assert!(plan.actions.is_empty() && plan.requeue_after.is_none(), "{plan:?}");
+}
+
+#[test]
+fn deployment_that_is_gone_by_the_servers_word_does_nothing() {
+    let stale = Observed { alive: Liveness::Gone, ..observed(deployment(3, "25%", "25%"), vec![]) };
+    assert!(stale.needs_liveness());
+    assert!(stale.reconcile(at(0)).actions.is_empty());
+    let settled = observed(deployment(3, "25%", "25%"), vec![set("new", 3, 3)]);
+    assert!(!settled.needs_liveness(), "a steady state asks nothing");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn observed(replica_set: ReplicaSet, candidates: Vec<Arc<Pod>>) -> Observed {
         replica_set: Arc::new(replica_set),
         related: candidates.clone(),
         candidates,
-        may_adopt: true,
+        alive: Liveness::Alive,
     }
 }
 
@@ -156,4 +156,14 @@ fn failed_creation_is_told_in_a_condition_until_it_is_over() {
         observed(ReplicaSet { status: Some(failed), ..replica_set(1) }, vec![owned("a").build()])
             .reconcile(at(9));
     assert_eq!(status(&recovered).conditions, None);
+}
+
+#[test]
+fn replica_set_that_is_gone_by_the_servers_word_does_nothing() {
+    let stale =
+        Observed { alive: Liveness::Gone, ..observed(replica_set(3), vec![owned("a").build()]) };
+    assert!(stale.needs_liveness());
+    assert!(stale.reconcile(at(0)).actions.is_empty());
+    let complete = observed(replica_set(1), vec![owned("a").build()]);
+    assert!(!complete.needs_liveness(), "a steady state asks nothing");
 }
