@@ -9,14 +9,14 @@ use crate::sys;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-/// Output kept of a synchronous exec, for each stream; the CRI's own limit (CVE-2022-1708).
-const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+/// Output kept of a synchronous exec, both streams together: the CRI's limit of 16 MB for the whole answer (CVE-2022-1708), less its frame.
+const MAX_OUTPUT: usize = 16 * 1024 * 1024 - 64 * 1024;
 /// How long output is still read after the process has ended, in case a grandchild keeps the pipe.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Capacity of the pipes of those who watch a container: what they may be behind.
@@ -25,9 +25,9 @@ const VIEWER_PIPE: usize = 1024 * 1024;
 /// What a synchronous exec gave.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// Standard output, cut at 16 MiB.
+    /// Standard output, cut at the limit.
     pub stdout: Vec<u8>,
-    /// Standard error, cut at 16 MiB.
+    /// Standard error, cut at the limit.
     pub stderr: Vec<u8>,
     /// Exit code.
     pub exit_code: i32,
@@ -163,8 +163,9 @@ impl Runtime {
         let mut exec = self
             .exec(id, command, Wanted { stdin: false, stdout: true, stderr: true, terminal: false })
             .await?;
-        let stdout = Collector::start(exec.streams.stdout.take())?;
-        let stderr = Collector::start(exec.streams.stderr.take())?;
+        let room = Arc::new(AtomicUsize::new(MAX_OUTPUT));
+        let stdout = Collector::start(exec.streams.stdout.take(), room.clone())?;
+        let stderr = Collector::start(exec.streams.stderr.take(), room)?;
         let seconds = u64::try_from(timeout_seconds).unwrap_or(0);
         let exit_code = if seconds == 0 {
             (&mut exec.exit).await.ok()
@@ -273,14 +274,14 @@ impl Engine {
     }
 }
 
-/// Reads a pipe to its end, keeping the first [`MAX_OUTPUT`] bytes.
+/// Reads a pipe to its end, keeping what there is room for.
 struct Collector {
     output: Arc<std::sync::Mutex<Vec<u8>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Collector {
-    fn start(pipe: Option<OwnedFd>) -> Result<Self> {
+    fn start(pipe: Option<OwnedFd>, room: Arc<AtomicUsize>) -> Result<Self> {
         let output = Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut pipe = match pipe {
             Some(fd) => Some(receiver(fd)?),
@@ -291,9 +292,10 @@ impl Collector {
             let Some(pipe) = &mut pipe else { return };
             let mut buffer = vec![0u8; 64 * 1024];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                let mut kept = lock(&kept);
-                let room = MAX_OUTPUT - kept.len();
-                kept.extend_from_slice(&buffer[..read.min(room)]);
+                let take = |room: usize| Some(room - room.min(read));
+                let had =
+                    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or(0);
+                lock(&kept).extend_from_slice(&buffer[..read.min(had)]);
             }
         });
         Ok(Self { output, task })

@@ -30,7 +30,7 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("urandom", 1, 9),
     ("tty", 5, 0),
 ];
-/// The symlinks every container has in `/dev`.
+/// The symlinks a container has in `/dev`.
 const LINKS: [(&str, &str); 6] = [
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -182,6 +182,7 @@ impl Rootfs {
         if same_file(&target, &self.root)? {
             return Err(io::Error::other("nothing can be mounted on the root"));
         }
+        check_procfs(tree, &target, destination)?;
         attach(tree.as_fd(), target.as_fd())
     }
 
@@ -320,6 +321,35 @@ pub fn open_pseudo_terminal(pts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd
     Ok((controller, terminal))
 }
 
+/// Refuses to put anything but procfs on `/proc`, and anything into procfs but the files that LXCFS and its like replace: a container's
+/// security rests on `/proc` being what it seems (CVE-2019-16884, CVE-2025-52881).
+fn check_procfs(tree: &OwnedFd, target: &OwnedFd, destination: &Path) -> io::Result<()> {
+    const REPLACEABLE: [&str; 11] = [
+        "cpuinfo",
+        "diskstats",
+        "loadavg",
+        "meminfo",
+        "net/dev",
+        "slabinfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "sys/crypto/fips_enabled",
+        "sys/kernel/ns_last_pid",
+    ];
+    let is_proc = |fd: &OwnedFd| {
+        Ok::<_, io::Error>(rustix::fs::fstatfs(fd)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    };
+    let in_proc = destination.strip_prefix("/proc").ok();
+    let replaceable =
+        in_proc.is_some_and(|path| REPLACEABLE.iter().any(|known| path == Path::new(known)));
+    let on_proc_itself = in_proc.is_some_and(|path| path.as_os_str().is_empty());
+    if (is_proc(target)? && !replaceable) || (on_proc_itself && !is_proc(tree)?) {
+        return Err(io::Error::other("it is inside /proc"));
+    }
+    Ok(())
+}
+
 /// A mount of the shim's own null device.
 fn null() -> io::Result<OwnedFd> {
     let tree = clone_tree(rustix::fs::CWD, setup::NULL)?;
@@ -329,6 +359,11 @@ fn null() -> io::Result<OwnedFd> {
     {
         return Err(io::Error::other("the shim's null device is something else"));
     }
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+        ..MountAttr::default()
+    };
+    sys::mount_setattr(tree.as_fd(), attr, false)?;
     Ok(tree)
 }
 
@@ -405,10 +440,17 @@ fn populate_dev(dev: BorrowedFd<'_>, devices: Option<&Vec<LinuxDevice>>) -> io::
         .map_err(io::Error::from)
         .and_then(|()| devices.into_iter().flatten().try_for_each(|device| add_device(dev, device)))
         .and_then(|()| {
-            LINKS.iter().try_for_each(|(target, name)| Ok(symlinkat(*target, dev, *name)?))
+            present_links().try_for_each(|(target, name)| Ok(symlinkat(*target, dev, *name)?))
         });
     sys::set_umask(0o022);
     made
+}
+
+/// The links; that to the kernel's memory only where the kernel shows it, as runc does.
+fn present_links() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    LINKS.iter().filter(|(target, name)| {
+        *name != "core" || rustix::fs::access(*target, rustix::fs::Access::EXISTS).is_ok()
+    })
 }
 
 fn add_device(dev: BorrowedFd<'_>, device: &LinuxDevice) -> io::Result<()> {
