@@ -97,6 +97,13 @@ impl Cri {
         Ok(self.runtime.clone().list_containers(request).await?.into_inner().containers)
     }
 
+    /// Containers of one sandbox.
+    pub async fn containers_of_sandbox(&self, id: &str) -> Result<Vec<cri::Container>> {
+        let filter = Some(cri::ContainerFilter { pod_sandbox_id: id.to_owned(), ..cri::ContainerFilter::default() });
+        let request = cri::ListContainersRequest { filter };
+        Ok(self.runtime.clone().list_containers(request).await?.into_inner().containers)
+    }
+
     /// Everything the runtime knows of the pod with this uid.
     pub async fn pod_status(&self, uid: &str) -> Result<PodRuntimeStatus> {
         let labels: HashMap<_, _> = [(names::POD_UID.to_owned(), uid.to_owned())].into();

@@ -9,22 +9,30 @@
 //! * Nothing polls: pod changes, CRI events and timers with a date wake a worker.
 //! * A field that is not implemented fails the pod with its path in the message .
 
+pub mod api;
 pub mod backoff;
 pub mod config;
 pub mod container_config;
 pub mod cri;
 pub mod env;
 pub mod events;
+pub mod executor;
 #[cfg(test)]
 mod fixtures;
 pub mod image;
+pub mod logs;
 pub mod names;
 pub mod network_files;
 pub mod pod_actions;
+pub mod pod_worker;
+pub mod pod_workers;
 pub mod resources;
+pub mod runtime_events;
 pub mod runtime_status;
 pub mod security;
 pub mod status;
+pub mod status_writer;
+pub mod termination_message;
 pub mod unsupported;
 
 pub use config::{Config, ServingTls};
