@@ -32,6 +32,7 @@ pub mod runtime_status;
 pub mod security;
 pub mod status;
 pub mod status_writer;
+pub mod streaming;
 pub mod termination_message;
 pub mod unsupported;
 
