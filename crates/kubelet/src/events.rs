@@ -39,7 +39,7 @@ pub fn container_reference(pod: &Pod, container: &str) -> ObjectReference {
 
 /// The node as the object of an event; its uid is its name, as everywhere in Kubernetes.
 pub fn node_reference(name: &str) -> ObjectReference {
-    ObjectReference { kind: Some("Node".into()), name: Some(name.into()), uid: Some(name.into()), ..ObjectReference::default() }
+    ObjectReference { kind: Some("Node".into()), api_version: Some("v1".into()), name: Some(name.into()), uid: Some(name.into()), ..ObjectReference::default() }
 }
 
 /// Events about one pod.

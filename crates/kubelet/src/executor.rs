@@ -188,8 +188,8 @@ impl Executor<'_> {
     async fn create_sandbox(&self, config: &cri::PodSandboxConfig) -> Result<(String, Vec<String>), Option<Timestamp>> {
         let host_network = self.spec().host_network.unwrap_or_default();
         if !host_network && !*self.node.network_ready.borrow() {
-            let message = "network is not ready: container runtime network not ready";
-            self.events().pod(EventType::Warning, "NetworkNotReady", message);
+            let message = format!("network is not ready: {}", crate::node::agent::NETWORK_NOT_READY);
+            self.events().pod(EventType::Warning, "NetworkNotReady", &message);
             // The worker is woken when the network becomes ready.
             return Err(None);
         }

@@ -12,6 +12,7 @@ use k8s_cri::v1 as cri;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::executor::NodeHandle;
 use crate::names;
@@ -63,13 +64,15 @@ pub struct PodWorkers {
     finished: BTreeMap<String, ObjectKey>,
     sender: mpsc::Sender<String>,
     receiver: mpsc::Receiver<String>,
+    /// The workers' tasks; they end with the kubelet.
+    tasks: JoinSet<()>,
 }
 
 impl PodWorkers {
     /// No workers yet; `table` shows them to others.
     pub fn new(node: Arc<NodeHandle>, table: PodTable) -> Self {
         let (sender, receiver) = mpsc::channel(FINISHED_QUEUE);
-        Self { node, table, slots: BTreeMap::new(), finished: BTreeMap::new(), sender, receiver }
+        Self { node, table, slots: BTreeMap::new(), finished: BTreeMap::new(), sender, receiver, tasks: JoinSet::new() }
     }
 
     /// A pod of this node changed in the API.
@@ -118,7 +121,7 @@ impl PodWorkers {
         let handle = WorkerHandle::new(pod, gone);
         self.table.with(|table| table.insert(uid.clone(), handle.clone()));
         let (node, sender) = (self.node.clone(), self.sender.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             PodWorker::new(node, handle).run().await;
             // Nobody listens any more when the kubelet stops.
             let _ = sender.send(uid).await;
@@ -128,6 +131,7 @@ impl PodWorkers {
     /// Waits for the next worker that is through with its pod, and lets the next pod of that name in.
     pub async fn reap(&mut self) {
         let Some(uid) = self.receiver.recv().await else { return };
+        while self.tasks.try_join_next().is_some() {}
         let Some(handle) = self.table.with(|table| table.remove(&uid)) else { return };
         let key = ObjectKey::of(&handle.pod().metadata);
         self.finished.insert(uid.clone(), key.clone());
