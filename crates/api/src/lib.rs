@@ -9,6 +9,7 @@ pub mod coordination;
 pub mod core;
 pub mod fields;
 pub mod kinds;
+mod net;
 mod quantities;
 mod report;
 pub mod scale;

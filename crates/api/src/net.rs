@@ -1,0 +1,134 @@
+//! Addresses and address ranges as fields.
+//!
+//! Counterpart in Kubernetes: `k8s.io/apimachinery/pkg/util/validation/ip.go`, in its strict form: what C and Go once read
+//! differently (leading zeros, IPv4 in IPv6) is refused.
+
+use std::net::IpAddr;
+
+use apimachinery::field::{ErrorList, Path};
+
+use crate::report::Report;
+
+/// An address with leading zeros in its numbers, as Go once accepted it.
+fn with_zeros(value: &str) -> Option<String> {
+    let part = |p: &str| p.parse::<u8>().ok().filter(|_| p.bytes().all(|b| b.is_ascii_digit())).map(|n| n.to_string());
+    let parts: Option<Vec<_>> = value.split('.').map(part).collect();
+    parts.filter(|p| p.len() == 4).map(|p| p.join("."))
+}
+
+fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+}
+
+/// The field must be an address, unless it was so before. True when it is fine.
+pub(crate) fn validate_ip(value: &str, old: &[String], at: &Path, errors: &mut ErrorList) -> bool {
+    if old.iter().any(|o| o == value) {
+        return true;
+    }
+    match value.parse::<IpAddr>() {
+        Ok(ip) if is_mapped(ip) => errors.invalid(at, value, "must not be an IPv4-mapped IPv6 address"),
+        Ok(_) => return true,
+        Err(_) if with_zeros(value).is_some() => errors.invalid(at, value, "must not have leading 0s"),
+        Err(_) => errors.invalid(at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+    }
+    false
+}
+
+/// Whether the text is an IPv6 address.
+pub(crate) fn is_ipv6(value: &str) -> bool {
+    value.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+/// Whether there is one address of each family.
+pub(crate) fn is_dual_stack<'a>(mut values: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let address = |v: &str| v.split('/').next().unwrap_or_default().to_owned();
+    values.clone().any(|v| is_ipv6(&address(v))) && values.any(|v| !is_ipv6(&address(v)))
+}
+
+/// The field must be a range of addresses written by its first one.
+pub(crate) fn validate_cidr(value: &str, old: &[String], at: &Path, errors: &mut ErrorList) {
+    if old.iter().any(|o| o == value) {
+        return;
+    }
+    let problem = match parse_cidr(value) {
+        Some((ip, _)) if is_mapped(ip) => "must not have an IPv4-mapped IPv6 address",
+        Some((ip, bits)) if masked(ip, bits) != ip => "must not have bits set beyond the prefix length",
+        Some(_) => return,
+        None if without_zeros(value).is_some() => "must not have leading 0s in IP or prefix length",
+        None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+    };
+    errors.invalid(at, value, problem);
+}
+
+fn parse_cidr(value: &str) -> Option<(IpAddr, u8)> {
+    let (ip, bits) = value.split_once('/')?;
+    let ip: IpAddr = ip.parse().ok()?;
+    let plain = bits.bytes().all(|b| b.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'));
+    let bits = bits.parse().ok().filter(|_| plain)?;
+    (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, bits))
+}
+
+fn without_zeros(value: &str) -> Option<(IpAddr, u8)> {
+    let (ip, bits) = value.split_once('/')?;
+    let ip = with_zeros(ip).unwrap_or_else(|| ip.to_owned());
+    let digits = bits.trim_start_matches('0');
+    parse_cidr(&format!("{ip}/{}", if digits.is_empty() && !bits.is_empty() { "0" } else { digits }))
+}
+
+fn masked(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V4((ip.to_bits() & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V6((ip.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apimachinery::field::{ErrorList, Path};
+
+    use super::{validate_cidr, validate_ip};
+
+    fn detail(check: impl Fn(&Path, &mut ErrorList)) -> String {
+        let mut errors = ErrorList::new();
+        check(&Path::new("x"), &mut errors);
+        errors.first().map(|e| e.detail.clone()).unwrap_or_default()
+    }
+
+    #[test]
+    fn validate_ip_tells_what_is_wrong() {
+        for (value, problem) in [
+            ("10.0.0.1", ""),
+            ("fd00::1", ""),
+            ("010.0.0.1", "leading 0s"),
+            ("::ffff:10.0.0.1", "IPv4-mapped"),
+            ("10.0.0", "must be a valid IP address"),
+            ("", "must be a valid IP address"),
+        ] {
+            let told = detail(|at, errors| drop(validate_ip(value, &[], at, errors)));
+            assert!(told.contains(problem) && told.is_empty() == problem.is_empty(), "{value}: {told}");
+        }
+    }
+
+    #[test]
+    fn validate_cidr_tells_what_is_wrong() {
+        for (value, problem) in [
+            ("10.0.0.0/8", ""),
+            ("0.0.0.0/0", ""),
+            ("fd00::/64", ""),
+            ("10.0.0.1/8", "bits set"),
+            ("10.0.0.0/08", "leading 0s"),
+            ("010.0.0.0/8", "leading 0s"),
+            ("10.0.0.0/33", "must be a valid CIDR"),
+            ("10.0.0.0", "must be a valid CIDR"),
+        ] {
+            let told = detail(|at, errors| validate_cidr(value, &[], at, errors));
+            assert!(told.contains(problem) && told.is_empty() == problem.is_empty(), "{value}: {told}");
+        }
+    }
+}
