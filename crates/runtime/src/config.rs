@@ -64,6 +64,11 @@ pub struct RuntimeConfig {
     pub log_limits: Option<LogLimits>,
 }
 
+/// Where the image store of a runtime with this [`RuntimeConfig::root`] is; other processes may open it while the runtime runs.
+pub fn image_root(root: &Path) -> PathBuf {
+    root.to_owned()
+}
+
 /// Why the runtime could not be opened or served.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {

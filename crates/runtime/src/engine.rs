@@ -178,7 +178,7 @@ impl Runtime {
             .map_err(io("creating the state directory"))?;
         let cgroups = cgroups::detect().map_err(|e| unsupported(&e))?;
         recovery::make_parent(&config, &*cgroups)?;
-        let root = config.root.clone();
+        let root = crate::image_root(&config.root);
         let images = tokio::task::spawn_blocking(move || {
             ImageStore::open(root).map(|store| store.with_registries(registries))
         })

@@ -22,6 +22,8 @@ mod spec;
 mod streaming;
 mod sys;
 
-pub use config::{LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError};
+pub use config::{
+    LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError, image_root,
+};
 pub use engine::Runtime;
 pub use reexec::reexec;
