@@ -32,6 +32,7 @@ pub mod resources;
 pub mod runtime_events;
 pub mod runtime_status;
 pub mod security;
+pub mod server;
 pub mod status;
 pub mod status_writer;
 pub mod streaming;
@@ -46,17 +47,21 @@ use std::time::Duration;
 use client::{EventRecorder, Informers};
 use k8s_cri::v1::VersionResponse;
 use k8s_openapi::api::core::v1::Service;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use api::KubeApi;
 use container_config::NodeContext;
 use cri::{Cri, CriError};
 use executor::NodeHandle;
+use logs::watch::DirectoryWatcher;
 use main_loop::MainLoop;
 use names::Paths;
 use node::agent::NodeAgent;
 use node::{Facts, Identity};
 use pod_workers::{PodTable, PodWorkers};
+use server::Server;
 
 /// How long to wait for the runtime's first answer.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(60);
@@ -111,7 +116,18 @@ impl Kubelet {
         let informers = Informers::new(config.client.clone(), stop.clone());
         let node = Arc::new(node_handle(&config, &facts, cri, &version, &informers));
         let runtime = runtime_events::follow(node.cri.clone());
-        let table = PodTable::default();
+        let (table, identity) = (PodTable::default(), identity(&config));
+        let listener = TcpListener::bind(config.listen).await.map_err(io_error(format!("cannot listen on {}", config.listen)))?;
+        let server = Arc::new(Server {
+            pods: table.clone(),
+            cri: node.cri.clone(),
+            watcher: DirectoryWatcher::start().map_err(io_error("cannot watch directories"))?,
+            containers: runtime.containers,
+            node_name: config.node_name.clone(),
+            shutdown: stop.clone(),
+            sessions: TaskTracker::new(),
+        });
+        let tls = server::auth::server_config(config.serving).map_err(|error| Error::Config(error.to_string()))?;
         let main_loop = MainLoop {
             workers: PodWorkers::new(node.clone(), table.clone()),
             events: runtime.events,
@@ -120,14 +136,18 @@ impl Kubelet {
         let agent = NodeAgent {
             client: config.client.clone(),
             node,
-            identity: identity(&config),
+            identity,
             facts,
             root_dir: config.root_dir.clone(),
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime_up: runtime.up,
             pod_cidrs: config.pod_cidrs,
         };
-        tokio::join!(agent.run(informers.clone(), stop.clone()), main_loop.run(informers, &config.node_name, stop));
+        tokio::join!(
+            server.serve(listener, tls),
+            agent.run(informers.clone(), stop.clone()),
+            main_loop.run(informers, &config.node_name, stop),
+        );
         Ok(())
     }
 }

@@ -43,7 +43,7 @@ fn node_05_capacity_and_allocatable_name_every_resource() {
     );
     let allocatable = status.allocatable.expect("allocatable");
     assert_eq!(allocatable["memory"].0, "924Mi");
-    assert_eq!(allocatable["ephemeral-storage"].0, "92160000");
+    assert_eq!(allocatable["ephemeral-storage"].0, "92160k");
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub async fn connect(url: &str) -> io::Result<RuntimeStream> {
     let unsupported = || io::Error::new(io::ErrorKind::Unsupported, format!("streaming URL {url} of this runtime is not supported"));
     let (socket, path) = parse_url(url).ok_or_else(unsupported)?;
     let mut stream = UnixStream::connect(socket).await?;
-    let request = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let head = read_head(&mut stream).await?;
     if !head.starts_with("HTTP/1.1 101 ") {

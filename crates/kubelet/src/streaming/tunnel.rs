@@ -10,14 +10,12 @@ use tokio_tungstenite::tungstenite::Message;
 use super::CHUNK_BYTES;
 use super::websocket::accept;
 
-/// What a subprotocol that tunnels begins with.
-const PREFIX: &str = "SPDY/3.1+";
-/// The protocol inside that is known.
-const INNER: &str = "portforward.k8s.io";
+/// The subprotocol that tunnels port-forward.
+pub const SUBPROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 
 /// The first of the client's subprotocols that tunnels a known protocol.
 pub fn negotiate(offered: &[String]) -> Option<&str> {
-    offered.iter().map(String::as_str).find(|name| name.strip_prefix(PREFIX) == Some(INNER))
+    offered.iter().map(String::as_str).find(|name| *name == SUBPROTOCOL)
 }
 
 /// The stream inside an upgraded connection.
