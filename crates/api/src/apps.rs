@@ -3,3 +3,6 @@
 pub mod deployment;
 pub mod replica_set;
 mod template;
+
+#[cfg(test)]
+mod tests;

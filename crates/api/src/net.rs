@@ -88,11 +88,50 @@ fn masked(ip: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
+/// Tells when an address is not written as everybody else writes it.
+pub(crate) fn ip_warning(value: &str, at: &Path) -> Option<String> {
+    let strict = value.parse::<IpAddr>().ok();
+    let ip = strict.or_else(|| with_zeros(value)?.parse().ok())?;
+    let plain = match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    };
+    if strict.is_none() || is_mapped(ip) {
+        return Some(format!("{at}: non-standard IP address \"{value}\" is invalid: use \"{plain}\""));
+    }
+    let canonical = ip.to_string();
+    (canonical != value)
+        .then(|| format!("{at}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{canonical}\")"))
+}
+
+/// Tells when a range that passed [`validate_cidr`] is not written as everybody else writes it.
+pub(crate) fn cidr_warning(value: &str, at: &Path) -> Option<String> {
+    let (ip, bits) = parse_cidr(value)?;
+    let canonical = format!("{ip}/{bits}");
+    (canonical != value).then(|| {
+        format!("{at}: IPv6 CIDR value \"{value}\" should be in RFC 5952 canonical format (\"{canonical}\")")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use apimachinery::field::{ErrorList, Path};
 
-    use super::{validate_cidr, validate_ip};
+    use super::{cidr_warning, ip_warning, validate_cidr, validate_ip};
+
+    #[test]
+    fn ip_warning_tells_the_usual_form() {
+        let at = Path::new("x");
+        for (value, usual) in
+            [("10.0.0.1", None), ("fd00::1", None), ("FD00::1", Some("fd00::1")), ("010.0.0.1", Some("10.0.0.1")), ("::ffff:10.0.0.1", Some("10.0.0.1"))]
+        {
+            let told = ip_warning(value, &at);
+            assert_eq!(told.is_some(), usual.is_some(), "{value}");
+            assert!(usual.is_none_or(|usual| told.is_some_and(|t| t.contains(&format!("\"{usual}\"")))), "{value}");
+        }
+        assert_eq!(cidr_warning("fd00::/64", &at), None);
+        assert!(cidr_warning("fd00:0::/64", &at).is_some_and(|told| told.contains("\"fd00::/64\"")));
+    }
 
     fn detail(check: impl Fn(&Path, &mut ErrorList)) -> String {
         let mut errors = ErrorList::new();
@@ -110,7 +149,7 @@ mod tests {
             ("10.0.0", "must be a valid IP address"),
             ("", "must be a valid IP address"),
         ] {
-            let told = detail(|at, errors| drop(validate_ip(value, &[], at, errors)));
+            let told = detail(|at, errors| assert_eq!(validate_ip(value, &[], at, errors), problem.is_empty()));
             assert!(told.contains(problem) && told.is_empty() == problem.is_empty(), "{value}: {told}");
         }
     }

@@ -31,7 +31,9 @@ use crate::strategy::{KindStrategy, spec_and_status};
 
 pub use columns::{Summary, summarize};
 pub(crate) use defaults::template as default_template;
-pub(crate) use probes::validate_port;
+pub(super) use probes::validate_port;
+pub(super) use scheduling::EFFECTS;
+pub(super) use validation::PROTOCOLS;
 pub(crate) use validation::validate_template;
 pub(crate) use warnings::template_warnings;
 
@@ -159,3 +161,6 @@ fn gated_condition(spec: &PodSpec) -> Option<PodCondition> {
         ..PodCondition::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

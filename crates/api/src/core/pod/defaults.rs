@@ -4,7 +4,7 @@
 //! come only when a template has become a pod ([`pod`]), so that they never change the templates of existing workloads.
 
 use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, HTTPGetAction, Lifecycle, Pod, PodSpec, PodTemplateSpec, Probe,
+    Container, EphemeralContainer, HTTPGetAction, Lifecycle, Pod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Probe,
     ResourceRequirements, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -46,7 +46,18 @@ pub fn pod(pod: &mut Pod) {
             host_ports(container);
         }
     }
-    pod.status.get_or_insert_default();
+    pod_ips(pod.status.get_or_insert_default());
+}
+
+/// `podIP` is the first of `podIPs`; who knows only the old field is understood.
+fn pod_ips(status: &mut PodStatus) {
+    omit_empty!(status; pod_ip, pod_ips);
+    if let Some(ip) = &status.pod_ip
+        && status.pod_ips.as_ref().and_then(|ips| ips.first()).is_none_or(|first| first.ip != *ip)
+    {
+        status.pod_ips = Some(vec![PodIP { ip: ip.clone() }]);
+    }
+    status.pod_ip = status.pod_ips.as_ref().and_then(|ips| ips.first()).map(|first| first.ip.clone());
 }
 
 /// Defaults of a template.

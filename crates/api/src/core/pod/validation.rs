@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{Pod, PodResourceClaim, PodSpec, PodTemplateSpec
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(super) use annotations::APP_ARMOR;
+pub(in crate::core) use containers::PROTOCOLS;
 use super::volumes::Volumes;
 use super::{containers as walk, resources, scheduling, security, volumes};
 use crate::net;

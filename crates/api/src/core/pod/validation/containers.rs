@@ -19,7 +19,8 @@ use super::super::{env, probes, resources, security};
 use super::{Context, PULL_POLICIES};
 use crate::report::{Report, list, text};
 
-const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+/// Protocols of ports.
+pub(in crate::core) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 const RULE_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
