@@ -32,7 +32,9 @@ impl From<kube::Error> for ApiFailure {
         let message = error.message();
         match &error {
             _ if error.is_not_found() || error.is_conflict() => ApiFailure::Gone(message),
-            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => ApiFailure::Refused(message),
+            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
+                ApiFailure::Refused(message)
+            }
             _ => ApiFailure::Unavailable(message),
         }
     }
@@ -73,12 +75,19 @@ impl KubeApi {
 #[async_trait::async_trait]
 impl PodApi for KubeApi {
     async fn patch_status(&self, pod: &Pod, patch: &Value) -> Result<Pod, ApiFailure> {
-        Ok(self.pods(pod).patch_status(names::name(pod), &PatchParams::default(), &Patch::Strategic(patch)).await?)
+        Ok(self
+            .pods(pod)
+            .patch_status(names::name(pod), &PatchParams::default(), &Patch::Strategic(patch))
+            .await?)
     }
 
     async fn delete(&self, pod: &Pod) -> Result<(), ApiFailure> {
         let uid = Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None });
-        let params = DeleteParams { grace_period_seconds: Some(0), preconditions: uid, ..DeleteParams::default() };
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: uid,
+            ..DeleteParams::default()
+        };
         self.pods(pod).delete(names::name(pod), &params).await?;
         Ok(())
     }

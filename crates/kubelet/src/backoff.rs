@@ -77,7 +77,8 @@ pub fn go_duration(duration: SignedDuration) -> String {
         return "0s".into();
     }
     if nanos < 1_000_000_000 {
-        let (unit, name) = [(1_000_000, "ms"), (1_000, "µs"), (1, "ns")][usize::from(nanos < 1_000_000) + usize::from(nanos < 1_000)];
+        let (unit, name) = [(1_000_000, "ms"), (1_000, "µs"), (1, "ns")]
+            [usize::from(nanos < 1_000_000) + usize::from(nanos < 1_000)];
         return format!("{}{name}", decimal(nanos, unit));
     }
     let seconds = nanos / 1_000_000_000;
@@ -113,7 +114,8 @@ mod tests {
         let mut backoff = Backoff::default();
         let (mut now, mut seen) = (1_000, Vec::new());
         for _ in 0..8 {
-            let wait = backoff.waiting("c", at(now), at(now)).map_or(0, |wait| wait.delay.as_secs());
+            let wait =
+                backoff.waiting("c", at(now), at(now)).map_or(0, |wait| wait.delay.as_secs());
             seen.push(wait);
             backoff.next("c", at(now), at(now + wait));
             now += wait + 1;

@@ -28,7 +28,12 @@ pub struct NodeContext {
 ///
 /// # Errors
 /// When the pod asks for something CRI has no word for.
-pub fn sandbox_config(pod: &Pod, attempt: u32, dns: cri::DnsConfig, node: &NodeContext) -> Result<cri::PodSandboxConfig, String> {
+pub fn sandbox_config(
+    pod: &Pod,
+    attempt: u32,
+    dns: cri::DnsConfig,
+    node: &NodeContext,
+) -> Result<cri::PodSandboxConfig, String> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let (ns, name, uid) = (names::namespace(pod), names::name(pod), names::uid(pod));
@@ -41,17 +46,38 @@ pub fn sandbox_config(pod: &Pod, attempt: u32, dns: cri::DnsConfig, node: &NodeC
         annotations.insert(names::POD_GRACE.into(), grace.to_string());
     }
     Ok(cri::PodSandboxConfig {
-        metadata: Some(cri::PodSandboxMetadata { name: name.into(), uid: uid.into(), namespace: ns.into(), attempt }),
-        hostname: if host_network { String::new() } else { network_files::kernel_hostname(pod, &node.cluster_domain) },
+        metadata: Some(cri::PodSandboxMetadata {
+            name: name.into(),
+            uid: uid.into(),
+            namespace: ns.into(),
+            attempt,
+        }),
+        hostname: if host_network {
+            String::new()
+        } else {
+            network_files::kernel_hostname(pod, &node.cluster_domain)
+        },
         log_directory: node.paths.pod_logs(ns, name, uid).to_string_lossy().into_owned(),
         dns_config: Some(dns),
-        port_mappings: spec.containers.iter().flat_map(|container| container.ports.iter().flatten()).map(port_mapping).collect(),
-        labels: labels.into_iter().chain(own.map(|(key, value)| (key.to_owned(), value.to_owned()))).collect(),
+        port_mappings: spec
+            .containers
+            .iter()
+            .flat_map(|container| container.ports.iter().flatten())
+            .map(port_mapping)
+            .collect(),
+        labels: labels
+            .into_iter()
+            .chain(own.map(|(key, value)| (key.to_owned(), value.to_owned())))
+            .collect(),
         annotations: annotations.into_iter().collect(),
         linux: Some(cri::LinuxPodSandboxConfig {
             cgroup_parent: String::new(),
             security_context: Some(sandbox_context(spec)?),
-            sysctls: sysctls.into_iter().flatten().map(|it| (it.name.clone(), it.value.clone())).collect(),
+            sysctls: sysctls
+                .into_iter()
+                .flatten()
+                .map(|it| (it.name.clone(), it.value.clone()))
+                .collect(),
             ..cri::LinuxPodSandboxConfig::default()
         }),
         windows: None,
@@ -91,21 +117,38 @@ pub struct ContainerInput<'a> {
 ///
 /// # Errors
 /// With the message of a `CreateContainerConfigError`.
-pub fn container_config(pod: &Pod, input: &ContainerInput<'_>, node: &NodeContext) -> Result<cri::ContainerConfig, String> {
+pub fn container_config(
+    pod: &Pod,
+    input: &ContainerInput<'_>,
+    node: &NodeContext,
+) -> Result<cri::ContainerConfig, String> {
     let container = input.container;
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let lookup = |name: &str| input.environment.get(name).cloned();
-    let expand = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| env::expand(word, lookup)).collect();
+    let expand = |words: &Option<Vec<String>>| {
+        words.iter().flatten().map(|word| env::expand(word, lookup)).collect()
+    };
     let seccomp_root = node.paths.root().join("seccomp");
     let image = container.image.clone().unwrap_or_default();
     Ok(cri::ContainerConfig {
-        metadata: Some(cri::ContainerMetadata { name: container.name.clone(), attempt: input.restart_count }),
-        image: Some(cri::ImageSpec { image: input.image_ref.clone(), user_specified_image: image, ..cri::ImageSpec::default() }),
+        metadata: Some(cri::ContainerMetadata {
+            name: container.name.clone(),
+            attempt: input.restart_count,
+        }),
+        image: Some(cri::ImageSpec {
+            image: input.image_ref.clone(),
+            user_specified_image: image,
+            ..cri::ImageSpec::default()
+        }),
         command: expand(&container.command),
         args: expand(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
-        envs: input.environment.iter().map(|(key, value)| cri::KeyValue { key: key.clone(), value: value.clone() }).collect(),
+        envs: input
+            .environment
+            .iter()
+            .map(|(key, value)| cri::KeyValue { key: key.clone(), value: value.clone() })
+            .collect(),
         mounts: mounts(pod, container, input.restart_count, node),
         labels: container_labels(pod, container),
         annotations: container_annotations(pod, container, input.restart_count),
@@ -114,8 +157,17 @@ pub fn container_config(pod: &Pod, input: &ContainerInput<'_>, node: &NodeContex
         stdin_once: container.stdin_once.unwrap_or_default(),
         tty: container.tty.unwrap_or_default(),
         linux: Some(cri::LinuxContainerConfig {
-            resources: Some(resources::linux_resources(spec, container, node.memory_capacity_bytes)),
-            security_context: Some(container_context(pod, container, &input.image_user, &seccomp_root)?),
+            resources: Some(resources::linux_resources(
+                spec,
+                container,
+                node.memory_capacity_bytes,
+            )),
+            security_context: Some(container_context(
+                pod,
+                container,
+                &input.image_user,
+                &seccomp_root,
+            )?),
         }),
         ..cri::ContainerConfig::default()
     })
@@ -131,7 +183,11 @@ fn container_labels(pod: &Pod, container: &Container) -> std::collections::HashM
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-fn container_annotations(pod: &Pod, container: &Container, restart_count: u32) -> std::collections::HashMap<String, String> {
+fn container_annotations(
+    pod: &Pod,
+    container: &Container,
+    restart_count: u32,
+) -> std::collections::HashMap<String, String> {
     let policy = container.termination_message_policy.clone().unwrap_or_else(|| "File".into());
     let annotations = [
         (names::CONTAINER_HASH, names::container_hash(container)),
@@ -141,18 +197,33 @@ fn container_annotations(pod: &Pod, container: &Container, restart_count: u32) -
     ];
     let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let grace = grace.map(|seconds| (names::POD_GRACE, seconds.to_string()));
-    let ports = container.ports.as_ref().filter(|ports| !ports.is_empty()).and_then(|ports| serde_json::to_string(ports).ok());
+    let ports = container
+        .ports
+        .as_ref()
+        .filter(|ports| !ports.is_empty())
+        .and_then(|ports| serde_json::to_string(ports).ok());
     let ports = ports.map(|json| (names::CONTAINER_PORTS, json));
-    annotations.into_iter().chain(grace).chain(ports).map(|(key, value)| (key.to_owned(), value)).collect()
+    annotations
+        .into_iter()
+        .chain(grace)
+        .chain(ports)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// Where the container may leave its last words; the API's default when the field is absent.
 pub fn termination_path(container: &Container) -> Option<&str> {
-    Some(container.termination_message_path.as_deref().unwrap_or("/dev/termination-log")).filter(|path| !path.is_empty())
+    Some(container.termination_message_path.as_deref().unwrap_or("/dev/termination-log"))
+        .filter(|path| !path.is_empty())
 }
 
 /// Whether the container gets the managed `/etc/hosts`; no volume can be in its way yet.
-fn mounts(pod: &Pod, container: &Container, restart_count: u32, node: &NodeContext) -> Vec<cri::Mount> {
+fn mounts(
+    pod: &Pod,
+    container: &Container,
+    restart_count: u32,
+    node: &NodeContext,
+) -> Vec<cri::Mount> {
     let mount = |container_path: &str, host_path: PathBuf, readonly: bool| cri::Mount {
         container_path: container_path.to_owned(),
         host_path: host_path.to_string_lossy().into_owned(),
@@ -160,10 +231,15 @@ fn mounts(pod: &Pod, container: &Container, restart_count: u32, node: &NodeConte
         ..cri::Mount::default()
     };
     let uid = names::uid(pod);
-    let readonly = container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem).unwrap_or_default();
+    let readonly = container
+        .security_context
+        .as_ref()
+        .and_then(|context| context.read_only_root_filesystem)
+        .unwrap_or_default();
     let hosts = mount("/etc/hosts", node.paths.etc_hosts(uid), readonly);
-    let message = termination_path(container)
-        .map(|path| mount(path, node.paths.termination_log(uid, &container.name, restart_count), false));
+    let message = termination_path(container).map(|path| {
+        mount(path, node.paths.termination_log(uid, &container.name, restart_count), false)
+    });
     std::iter::once(hosts).chain(message).collect()
 }
 
@@ -173,21 +249,32 @@ mod tests {
     use crate::fixtures::pod;
 
     fn node() -> NodeContext {
-        NodeContext { paths: Paths::new("/root"), cluster_domain: "cluster.local".into(), memory_capacity_bytes: 1 << 32 }
+        NodeContext {
+            paths: Paths::new("/root"),
+            cluster_domain: "cluster.local".into(),
+            memory_capacity_bytes: 1 << 32,
+        }
     }
 
     #[test]
     fn sandbox_config_carries_names_ports_and_logs() {
         let mut pod = pod(&["a"]);
-        pod.spec.as_mut().expect("spec").containers[0].ports =
-            Some(vec![ContainerPort { container_port: 53, protocol: Some("UDP".into()), host_port: Some(5353), ..ContainerPort::default() }]);
+        pod.spec.as_mut().expect("spec").containers[0].ports = Some(vec![ContainerPort {
+            container_port: 53,
+            protocol: Some("UDP".into()),
+            host_port: Some(5353),
+            ..ContainerPort::default()
+        }]);
         let made = sandbox_config(&pod, 3, cri::DnsConfig::default(), &node()).expect("made");
         assert_eq!(made.hostname, "web");
         assert_eq!(made.log_directory, "/root/pods-logs/default_web_u1");
         assert_eq!(made.metadata.as_ref().map(|metadata| metadata.attempt), Some(3));
         assert_eq!(made.labels[names::POD_UID], "u1");
         let port = &made.port_mappings[0];
-        assert_eq!((port.protocol, port.container_port, port.host_port), (cri::Protocol::Udp as i32, 53, 5353));
+        assert_eq!(
+            (port.protocol, port.container_port, port.host_port),
+            (cri::Protocol::Udp as i32, 53, 5353)
+        );
     }
 
     #[test]

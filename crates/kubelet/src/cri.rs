@@ -31,7 +31,10 @@ pub struct CriError {
 
 impl From<tonic::Status> for CriError {
     fn from(status: tonic::Status) -> Self {
-        Self { not_found: status.code() == tonic::Code::NotFound, message: status.message().to_owned() }
+        Self {
+            not_found: status.code() == tonic::Code::NotFound,
+            message: status.message().to_owned(),
+        }
     }
 }
 
@@ -53,9 +56,11 @@ impl Cri {
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         };
         // The address is never used: the connector above knows where to go.
-        let channel = Endpoint::from_static("http://cri.local").connect_with_connector_lazy(tower::service_fn(connect));
+        let channel = Endpoint::from_static("http://cri.local")
+            .connect_with_connector_lazy(tower::service_fn(connect));
         Self {
-            runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            runtime: RuntimeServiceClient::new(channel.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             images: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
         }
     }
@@ -84,22 +89,34 @@ impl Cri {
         self.list_sandboxes(HashMap::new()).await
     }
 
-    async fn list_sandboxes(&self, labels: HashMap<String, String>) -> Result<Vec<cri::PodSandbox>> {
-        let filter = Some(cri::PodSandboxFilter { label_selector: labels, ..cri::PodSandboxFilter::default() });
+    async fn list_sandboxes(
+        &self,
+        labels: HashMap<String, String>,
+    ) -> Result<Vec<cri::PodSandbox>> {
+        let filter = Some(cri::PodSandboxFilter {
+            label_selector: labels,
+            ..cri::PodSandboxFilter::default()
+        });
         let request = cri::ListPodSandboxRequest { filter };
         Ok(self.runtime.clone().list_pod_sandbox(request).await?.into_inner().items)
     }
 
     /// Containers with all of these labels.
     pub async fn containers(&self, labels: HashMap<String, String>) -> Result<Vec<cri::Container>> {
-        let filter = Some(cri::ContainerFilter { label_selector: labels, ..cri::ContainerFilter::default() });
+        let filter = Some(cri::ContainerFilter {
+            label_selector: labels,
+            ..cri::ContainerFilter::default()
+        });
         let request = cri::ListContainersRequest { filter };
         Ok(self.runtime.clone().list_containers(request).await?.into_inner().containers)
     }
 
     /// Containers of one sandbox.
     pub async fn containers_of_sandbox(&self, id: &str) -> Result<Vec<cri::Container>> {
-        let filter = Some(cri::ContainerFilter { pod_sandbox_id: id.to_owned(), ..cri::ContainerFilter::default() });
+        let filter = Some(cri::ContainerFilter {
+            pod_sandbox_id: id.to_owned(),
+            ..cri::ContainerFilter::default()
+        });
         let request = cri::ListContainersRequest { filter };
         Ok(self.runtime.clone().list_containers(request).await?.into_inner().containers)
     }
@@ -107,7 +124,8 @@ impl Cri {
     /// Everything the runtime knows of the pod with this uid.
     pub async fn pod_status(&self, uid: &str) -> Result<PodRuntimeStatus> {
         let labels: HashMap<_, _> = [(names::POD_UID.to_owned(), uid.to_owned())].into();
-        let (sandboxes, containers) = tokio::try_join!(self.list_sandboxes(labels.clone()), self.containers(labels))?;
+        let (sandboxes, containers) =
+            tokio::try_join!(self.list_sandboxes(labels.clone()), self.containers(labels))?;
         let mut sandbox_statuses = Vec::new();
         for sandbox in sandboxes {
             sandbox_statuses.extend(found(self.sandbox_status(&sandbox.id).await)?);
@@ -121,7 +139,8 @@ impl Cri {
 
     /// One sandbox.
     pub async fn sandbox_status(&self, id: &str) -> Result<cri::PodSandboxStatus> {
-        let request = cri::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
+        let request =
+            cri::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
         let answer = self.runtime.clone().pod_sandbox_status(request).await?.into_inner();
         answer.status.ok_or_else(|| missing("sandbox", id))
     }
@@ -135,7 +154,8 @@ impl Cri {
 
     /// Makes a sandbox; answers its id.
     pub async fn run_sandbox(&self, config: cri::PodSandboxConfig) -> Result<String> {
-        let request = cri::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+        let request =
+            cri::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
         Ok(self.runtime.clone().run_pod_sandbox(request).await?.into_inner().pod_sandbox_id)
     }
 
@@ -152,9 +172,17 @@ impl Cri {
     }
 
     /// Makes a container; answers its id.
-    pub async fn create_container(&self, sandbox: &str, config: cri::ContainerConfig, of: cri::PodSandboxConfig) -> Result<String> {
-        let request =
-            cri::CreateContainerRequest { pod_sandbox_id: sandbox.to_owned(), config: Some(config), sandbox_config: Some(of) };
+    pub async fn create_container(
+        &self,
+        sandbox: &str,
+        config: cri::ContainerConfig,
+        of: cri::PodSandboxConfig,
+    ) -> Result<String> {
+        let request = cri::CreateContainerRequest {
+            pod_sandbox_id: sandbox.to_owned(),
+            config: Some(config),
+            sandbox_config: Some(of),
+        };
         Ok(self.runtime.clone().create_container(request).await?.into_inner().container_id)
     }
 
@@ -167,7 +195,8 @@ impl Cri {
 
     /// Asks a container to end, and kills it after `grace_seconds`.
     pub async fn stop_container(&self, id: &str, grace_seconds: i64) -> Result<()> {
-        let request = cri::StopContainerRequest { container_id: id.to_owned(), timeout: grace_seconds };
+        let request =
+            cri::StopContainerRequest { container_id: id.to_owned(), timeout: grace_seconds };
         gone_is_done(self.runtime.clone().stop_container(request).await)
     }
 
@@ -178,8 +207,17 @@ impl Cri {
     }
 
     /// Runs a command to its end.
-    pub async fn exec_sync(&self, id: &str, command: Vec<String>, timeout_seconds: i64) -> Result<cri::ExecSyncResponse> {
-        let request = cri::ExecSyncRequest { container_id: id.to_owned(), cmd: command, timeout: timeout_seconds };
+    pub async fn exec_sync(
+        &self,
+        id: &str,
+        command: Vec<String>,
+        timeout_seconds: i64,
+    ) -> Result<cri::ExecSyncResponse> {
+        let request = cri::ExecSyncRequest {
+            container_id: id.to_owned(),
+            cmd: command,
+            timeout: timeout_seconds,
+        };
         Ok(self.runtime.clone().exec_sync(request).await?.into_inner())
     }
 
@@ -195,7 +233,10 @@ impl Cri {
 
     /// Where to reach a port of a pod.
     pub async fn port_forward(&self, sandbox: &str, port: u16) -> Result<String> {
-        let request = cri::PortForwardRequest { pod_sandbox_id: sandbox.to_owned(), port: vec![i32::from(port)] };
+        let request = cri::PortForwardRequest {
+            pod_sandbox_id: sandbox.to_owned(),
+            port: vec![i32::from(port)],
+        };
         Ok(self.runtime.clone().port_forward(request).await?.into_inner().url)
     }
 
@@ -208,18 +249,27 @@ impl Cri {
     /// One image; `None` when it is not there.
     pub async fn image(&self, image: &str) -> Result<Option<cri::Image>> {
         let request = cri::ImageStatusRequest { image: Some(image_spec(image)), verbose: false };
-        Ok(found(self.images.clone().image_status(request).await.map_err(CriError::from))?.and_then(|answer| answer.into_inner().image))
+        Ok(found(self.images.clone().image_status(request).await.map_err(CriError::from))?
+            .and_then(|answer| answer.into_inner().image))
     }
 
     /// Pulls an image; answers its reference.
     pub async fn pull(&self, image: &str, sandbox: cri::PodSandboxConfig) -> Result<String> {
-        let request = cri::PullImageRequest { image: Some(image_spec(image)), auth: None, sandbox_config: Some(sandbox) };
+        let request = cri::PullImageRequest {
+            image: Some(image_spec(image)),
+            auth: None,
+            sandbox_config: Some(sandbox),
+        };
         Ok(self.images.clone().pull_image(request).await?.into_inner().image_ref)
     }
 }
 
 fn image_spec(image: &str) -> cri::ImageSpec {
-    cri::ImageSpec { image: image.to_owned(), user_specified_image: image.to_owned(), ..cri::ImageSpec::default() }
+    cri::ImageSpec {
+        image: image.to_owned(),
+        user_specified_image: image.to_owned(),
+        ..cri::ImageSpec::default()
+    }
 }
 
 fn missing(kind: &str, id: &str) -> CriError {

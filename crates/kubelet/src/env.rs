@@ -90,12 +90,18 @@ pub fn references(container: &Container) -> References {
 ///
 /// # Errors
 /// When something referenced and not optional is missing.
-pub fn environment(pod: &Pod, container: &Container, sources: &Sources) -> Result<BTreeMap<String, String>, EnvError> {
+pub fn environment(
+    pod: &Pod,
+    container: &Container,
+    sources: &Sources,
+) -> Result<BTreeMap<String, String>, EnvError> {
     let mut result = from_whole_objects(container, sources)?;
     for env in container.env.iter().flatten() {
         let plain = env.value.as_deref().filter(|value| !value.is_empty());
         let value = match (plain, &env.value_from) {
-            (Some(value), _) => Some(expand(value, |name| result.get(name).or_else(|| sources.services.get(name)).cloned())),
+            (Some(value), _) => Some(expand(value, |name| {
+                result.get(name).or_else(|| sources.services.get(name)).cloned()
+            })),
             (None, Some(source)) => from_source(pod, container, source, sources)?,
             (None, None) => Some(String::new()),
         };
@@ -109,12 +115,16 @@ pub fn environment(pod: &Pod, container: &Container, sources: &Sources) -> Resul
     Ok(result)
 }
 
-fn from_whole_objects(container: &Container, sources: &Sources) -> Result<BTreeMap<String, String>, EnvError> {
+fn from_whole_objects(
+    container: &Container,
+    sources: &Sources,
+) -> Result<BTreeMap<String, String>, EnvError> {
     let mut result = BTreeMap::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(reference) = &from.config_map_ref {
-            let object = find(&sources.config_maps, "configmap", &reference.name, reference.optional)?;
+            let object =
+                find(&sources.config_maps, "configmap", &reference.name, reference.optional)?;
             let data = object.into_iter().flat_map(|object| object.data.iter().flatten());
             result.extend(data.map(|(key, value)| (format!("{prefix}{key}"), value.clone())));
         } else if let Some(reference) = &from.secret_ref {
@@ -127,7 +137,12 @@ fn from_whole_objects(container: &Container, sources: &Sources) -> Result<BTreeM
     Ok(result)
 }
 
-fn find<'a, K>(objects: &'a BTreeMap<String, K>, kind: &'static str, name: &str, optional: Option<bool>) -> Result<Option<&'a K>, EnvError> {
+fn find<'a, K>(
+    objects: &'a BTreeMap<String, K>,
+    kind: &'static str,
+    name: &str,
+    optional: Option<bool>,
+) -> Result<Option<&'a K>, EnvError> {
     match objects.get(name) {
         Some(object) => Ok(Some(object)),
         None if optional == Some(true) => Ok(None),
@@ -136,23 +151,37 @@ fn find<'a, K>(objects: &'a BTreeMap<String, K>, kind: &'static str, name: &str,
 }
 
 fn text(bytes: &[u8], key: &str, name: &str) -> Result<String, EnvError> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| EnvError::NotText { key: key.to_owned(), name: name.to_owned() })
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| EnvError::NotText { key: key.to_owned(), name: name.to_owned() })
 }
 
 /// `None` when an optional reference has no value: the variable is then not set at all.
-fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources: &Sources) -> Result<Option<String>, EnvError> {
+fn from_source(
+    pod: &Pod,
+    container: &Container,
+    source: &EnvVarSource,
+    sources: &Sources,
+) -> Result<Option<String>, EnvError> {
     if let Some(field) = &source.field_ref {
         return pod_field(pod, &field.field_path, sources).map(Some);
     }
     if let Some(field) = &source.resource_field_ref {
-        let value = resources::resource_field(container, &field.resource, field.divisor.as_ref(), &sources.allocatable);
+        let value = resources::resource_field(
+            container,
+            &field.resource,
+            field.divisor.as_ref(),
+            &sources.allocatable,
+        );
         return value.map(Some).map_err(EnvError::Field);
     }
     if let Some(key) = &source.config_map_key_ref {
         let object = find(&sources.config_maps, "configmap", &key.name, key.optional)?;
         let Some(object) = object else { return Ok(None) };
         let value = object.data.as_ref().and_then(|data| data.get(&key.key)).cloned();
-        return value.map_or_else(|| missing_key(pod, "ConfigMap", &key.key, &key.name, key.optional), |value| Ok(Some(value)));
+        return value.map_or_else(
+            || missing_key(pod, "ConfigMap", &key.key, &key.name, key.optional),
+            |value| Ok(Some(value)),
+        );
     }
     if let Some(key) = &source.secret_key_ref {
         let object = find(&sources.secrets, "secret", &key.name, key.optional)?;
@@ -166,17 +195,34 @@ fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources:
     Err(EnvError::Field("unsupported valueFrom".into()))
 }
 
-fn missing_key(pod: &Pod, kind: &'static str, key: &str, name: &str, optional: Option<bool>) -> Result<Option<String>, EnvError> {
+fn missing_key(
+    pod: &Pod,
+    kind: &'static str,
+    key: &str,
+    name: &str,
+    optional: Option<bool>,
+) -> Result<Option<String>, EnvError> {
     if optional == Some(true) {
         return Ok(None);
     }
-    Err(EnvError::NoKey { kind, key: key.to_owned(), ns: names::namespace(pod).to_owned(), name: name.to_owned() })
+    Err(EnvError::NoKey {
+        kind,
+        key: key.to_owned(),
+        ns: names::namespace(pod).to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 fn pod_field(pod: &Pod, path: &str, sources: &Sources) -> Result<String, EnvError> {
     let spec = pod.spec.as_ref();
-    let keyed = |prefix: &str| path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("['")).and_then(|rest| rest.strip_suffix("']"));
-    let lookup = |map: &Option<BTreeMap<String, String>>, key: &str| map.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default();
+    let keyed = |prefix: &str| {
+        path.strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix("['"))
+            .and_then(|rest| rest.strip_suffix("']"))
+    };
+    let lookup = |map: &Option<BTreeMap<String, String>>, key: &str| {
+        map.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default()
+    };
     if let Some(key) = keyed("metadata.labels") {
         return Ok(lookup(&pod.metadata.labels, key));
     }
@@ -188,7 +234,9 @@ fn pod_field(pod: &Pod, path: &str, sources: &Sources) -> Result<String, EnvErro
         "metadata.namespace" => names::namespace(pod).to_owned(),
         "metadata.uid" => names::uid(pod).to_owned(),
         "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
         "status.hostIP" => sources.host_ips.first().cloned().unwrap_or_default(),
         "status.hostIPs" => sources.host_ips.join(","),
         "status.podIP" => sources.pod_ips.first().cloned().unwrap_or_default(),
@@ -207,7 +255,9 @@ pub fn expand(input: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
         if let Some(after) = rest.strip_prefix('$') {
             output.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        } else if let Some((name, after)) =
+            rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
+        {
             output.push_str(&lookup(name).unwrap_or_else(|| format!("$({name})")));
             rest = after;
         } else {
@@ -219,11 +269,16 @@ pub fn expand(input: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
 }
 
 /// The variables that tell a pod of namespace `ns` of services: those of its namespace when it wants them, and always the API's.
-pub fn service_variables<'a>(services: impl Iterator<Item = &'a Service>, ns: &str, links: bool) -> BTreeMap<String, String> {
+pub fn service_variables<'a>(
+    services: impl Iterator<Item = &'a Service>,
+    ns: &str,
+    links: bool,
+) -> BTreeMap<String, String> {
     let mut own = BTreeMap::new();
     let mut api = BTreeMap::new();
     for service in services {
-        let (service_ns, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
+        let (service_ns, name) =
+            (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
         let is_api = service_ns == Some("default") && name == Some("kubernetes");
         if is_api {
             api.extend(variables_of(service));
@@ -237,7 +292,9 @@ pub fn service_variables<'a>(services: impl Iterator<Item = &'a Service>, ns: &s
 
 fn variables_of(service: &Service) -> Vec<(String, String)> {
     let Some(spec) = &service.spec else { return Vec::new() };
-    let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else { return Vec::new() };
+    let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
+        return Vec::new();
+    };
     let upper = |name: &str| name.replace('-', "_").to_uppercase();
     let prefix = upper(service.metadata.name.as_deref().unwrap_or_default());
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
@@ -245,7 +302,8 @@ fn variables_of(service: &Service) -> Vec<(String, String)> {
     for (index, port) in spec.ports.iter().flatten().enumerate() {
         let number = port.port.to_string();
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        let (lower, url) = (protocol.to_lowercase(), format!("{}://{host}:{number}", protocol.to_lowercase()));
+        let (lower, url) =
+            (protocol.to_lowercase(), format!("{}://{host}:{number}", protocol.to_lowercase()));
         if index == 0 {
             all.push((format!("{prefix}_SERVICE_PORT"), number.clone()));
             all.push((format!("{prefix}_PORT"), url.clone()));

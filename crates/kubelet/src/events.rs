@@ -34,12 +34,21 @@ pub fn pod_reference(pod: &Pod) -> ObjectReference {
 
 /// A container of the pod as the object of an event.
 pub fn container_reference(pod: &Pod, container: &str) -> ObjectReference {
-    ObjectReference { field_path: Some(format!("spec.containers{{{container}}}")), ..pod_reference(pod) }
+    ObjectReference {
+        field_path: Some(format!("spec.containers{{{container}}}")),
+        ..pod_reference(pod)
+    }
 }
 
 /// The node as the object of an event; its uid is its name, as everywhere in Kubernetes.
 pub fn node_reference(name: &str) -> ObjectReference {
-    ObjectReference { kind: Some("Node".into()), api_version: Some("v1".into()), name: Some(name.into()), uid: Some(name.into()), ..ObjectReference::default() }
+    ObjectReference {
+        kind: Some("Node".into()),
+        api_version: Some("v1".into()),
+        name: Some(name.into()),
+        uid: Some(name.into()),
+        ..ObjectReference::default()
+    }
 }
 
 /// Events about one pod.
@@ -59,8 +68,14 @@ impl PodEvents<'_> {
     /// About one of its containers; `id` is removed from the message.
     pub fn container(&self, name: &str, id: &str, kind: EventType, reason: &str, message: &str) {
         let message = if id.is_empty() { message.to_owned() } else { message.replace(id, name) };
-        let known = self.pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == name);
-        let about = if known { container_reference(self.pod, name) } else { pod_reference(self.pod) };
+        let known = self
+            .pod
+            .spec
+            .iter()
+            .flat_map(|spec| &spec.containers)
+            .any(|container| container.name == name);
+        let about =
+            if known { container_reference(self.pod, name) } else { pod_reference(self.pod) };
         self.sink.event(&about, kind, reason, &message);
     }
 }

@@ -119,13 +119,19 @@ impl Executor<'_> {
                 let message = "Pod sandbox changed, it will be killed and re-created.";
                 self.events().pod(EventType::Normal, "SandboxChanged", message);
             }
-            if let Err(error) = kill_pod(self.node, self.pod, self.runtime, names::grace_period_seconds(self.pod)).await {
+            if let Err(error) =
+                kill_pod(self.node, self.pod, self.runtime, names::grace_period_seconds(self.pod))
+                    .await
+            {
                 return self.failed_kill(&error);
             }
         }
         let grace = names::grace_period_seconds(self.pod);
         for kill in &actions.kill {
-            if let Err(error) = kill_container(self.node, self.pod, &kill.id, &kill.name, &kill.message, grace).await {
+            if let Err(error) =
+                kill_container(self.node, self.pod, &kill.id, &kill.name, &kill.message, grace)
+                    .await
+            {
                 return self.failed_kill(&error);
             }
         }
@@ -136,7 +142,11 @@ impl Executor<'_> {
     }
 
     fn failed_kill(&self, error: &CriError) -> Option<Timestamp> {
-        self.events().pod(EventType::Warning, "FailedKillPod", &format!("error killing pod: {error}"));
+        self.events().pod(
+            EventType::Warning,
+            "FailedKillPod",
+            &format!("error killing pod: {error}"),
+        );
         Some(Timestamp::now() + backoff::RETRY)
     }
 
@@ -163,7 +173,10 @@ impl Executor<'_> {
                 }
                 Err(failure) => {
                     retry = earliest(retry, Some(failure.retry_at));
-                    let why = WaitingReason { reason: failure.reason.to_owned(), message: failure.message };
+                    let why = WaitingReason {
+                        reason: failure.reason.to_owned(),
+                        message: failure.message,
+                    };
                     self.memory.waiting.insert(name, why);
                 }
             }
@@ -185,10 +198,14 @@ impl Executor<'_> {
         network_files::dns_config(self.pod, &text, &node.cluster_dns, &node.context.cluster_domain)
     }
 
-    async fn create_sandbox(&self, config: &cri::PodSandboxConfig) -> Result<(String, Vec<String>), Option<Timestamp>> {
+    async fn create_sandbox(
+        &self,
+        config: &cri::PodSandboxConfig,
+    ) -> Result<(String, Vec<String>), Option<Timestamp>> {
         let host_network = self.spec().host_network.unwrap_or_default();
         if !host_network && !*self.node.network_ready.borrow() {
-            let message = format!("network is not ready: {}", crate::node::agent::NETWORK_NOT_READY);
+            let message =
+                format!("network is not ready: {}", crate::node::agent::NETWORK_NOT_READY);
             self.events().pod(EventType::Warning, "NetworkNotReady", &message);
             // The worker is woken when the network becomes ready.
             return Err(None);
@@ -232,28 +249,63 @@ impl Executor<'_> {
             self.events().container(&container.name, "", EventType::Warning, "Failed", &message);
         })?;
         let made = self.configure(&container, ips, start, &image).await.map_err(|message| {
-            self.events().container(&container.name, "", EventType::Warning, "Failed", &format!("Error: {message}"));
+            self.events().container(
+                &container.name,
+                "",
+                EventType::Warning,
+                "Failed",
+                &format!("Error: {message}"),
+            );
             Failure::new("CreateContainerConfigError", message)
         })?;
         self.discard_created(&container).await;
         let log = Path::new(&config.log_directory).join(&made.log_path);
-        let id = self.node.cri.create_container(sandbox, made, config.clone()).await.map_err(|error| {
-            self.events().container(&container.name, "", EventType::Warning, "Failed", &format!("Error: {error}"));
-            Failure::new("CreateContainerError", error.message)
-        })?;
-        self.events().container(&container.name, &id, EventType::Normal, "Created", "Container created");
+        let id = self.node.cri.create_container(sandbox, made, config.clone()).await.map_err(
+            |error| {
+                self.events().container(
+                    &container.name,
+                    "",
+                    EventType::Warning,
+                    "Failed",
+                    &format!("Error: {error}"),
+                );
+                Failure::new("CreateContainerError", error.message)
+            },
+        )?;
+        self.events().container(
+            &container.name,
+            &id,
+            EventType::Normal,
+            "Created",
+            "Container created",
+        );
         self.node.cri.start_container(&id).await.map_err(|error| {
-            self.events().container(&container.name, &id, EventType::Warning, "Failed", &format!("Error: {error}"));
+            self.events().container(
+                &container.name,
+                &id,
+                EventType::Warning,
+                "Failed",
+                &format!("Error: {error}"),
+            );
             Failure::new("RunContainerError", error.message.replace(&id, &container.name))
         })?;
-        self.events().container(&container.name, &id, EventType::Normal, "Started", "Container started");
+        self.events().container(
+            &container.name,
+            &id,
+            EventType::Normal,
+            "Started",
+            "Container started",
+        );
         files::link_log(&self.node.context.paths, self.pod, &container.name, &id, &log).await;
         Ok(())
     }
 
     /// A container that was made but could not be started is of no use to anyone.
     async fn discard_created(&self, container: &Container) {
-        let stale = self.runtime.latest(&container.name).filter(|record| record.state == ContainerState::Created);
+        let stale = self
+            .runtime
+            .latest(&container.name)
+            .filter(|record| record.state == ContainerState::Created);
         if let Some(record) = stale
             && let Err(error) = self.node.cri.remove_container(&record.id).await
         {
@@ -269,22 +321,38 @@ impl Executor<'_> {
         image: &cri::Image,
     ) -> Result<cri::ContainerConfig, String> {
         let sources = self.sources(container, ips).await?;
-        let environment = env::environment(self.pod, container, &sources).map_err(|error| error.to_string())?;
+        let environment =
+            env::environment(self.pod, container, &sources).map_err(|error| error.to_string())?;
         let restart_count = match start.restart_count {
-            0 => files::restart_count_from_logs(&self.node.context.paths, self.pod, &container.name).await,
+            0 => {
+                files::restart_count_from_logs(&self.node.context.paths, self.pod, &container.name)
+                    .await
+            }
             known => known,
         };
-        let input = ContainerInput { container, restart_count, image_ref: image.id.clone(), image_user: image_user(image), environment };
+        let input = ContainerInput {
+            container,
+            restart_count,
+            image_ref: image.id.clone(),
+            image_user: image_user(image),
+            environment,
+        };
         let made = container_config(self.pod, &input, &self.node.context)?;
         let domain = &self.node.context.cluster_domain;
-        files::prepare(&self.node.context.paths, self.pod, domain, ips, &made).await.map_err(|error| error.to_string())?;
+        files::prepare(&self.node.context.paths, self.pod, domain, ips, &made)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(made)
     }
 
     async fn sources(&self, container: &Container, ips: &[String]) -> Result<Sources, String> {
         let ns = names::namespace(self.pod);
         let links = self.spec().enable_service_links.unwrap_or(true);
-        let services = self.node.api.services().ok_or("services have not yet been read at least once, cannot construct envvars")?;
+        let services = self
+            .node
+            .api
+            .services()
+            .ok_or("services have not yet been read at least once, cannot construct envvars")?;
         let host_ips: Vec<_> = self.node.node_ips.iter().map(ToString::to_string).collect();
         let host_network = self.spec().host_network.unwrap_or_default();
         let mut sources = Sources {
@@ -331,7 +399,12 @@ pub fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp>
 ///
 /// # Errors
 /// The first error of the runtime, after everything has been tried.
-pub async fn kill_pod(node: &NodeHandle, pod: &Pod, runtime: &PodRuntimeStatus, grace_seconds: i64) -> Result<(), CriError> {
+pub async fn kill_pod(
+    node: &NodeHandle,
+    pod: &Pod,
+    runtime: &PodRuntimeStatus,
+    grace_seconds: i64,
+) -> Result<(), CriError> {
     stop_containers(node, pod, runtime, grace_seconds).await?;
     stop_sandboxes(node, runtime).await
 }
@@ -340,8 +413,16 @@ pub async fn kill_pod(node: &NodeHandle, pod: &Pod, runtime: &PodRuntimeStatus, 
 ///
 /// # Errors
 /// The first error of the runtime, after everything has been tried.
-pub async fn stop_containers(node: &NodeHandle, pod: &Pod, runtime: &PodRuntimeStatus, grace_seconds: i64) -> Result<(), CriError> {
-    let alive = runtime.containers.iter().filter(|it| matches!(it.state, ContainerState::Running | ContainerState::Unknown));
+pub async fn stop_containers(
+    node: &NodeHandle,
+    pod: &Pod,
+    runtime: &PodRuntimeStatus,
+    grace_seconds: i64,
+) -> Result<(), CriError> {
+    let alive = runtime
+        .containers
+        .iter()
+        .filter(|it| matches!(it.state, ContainerState::Running | ContainerState::Unknown));
     let stops = alive.map(|record| async {
         let message = format!("Stopping container {}", record.name);
         kill_container(node, pod, &record.id, &record.name, &message, grace_seconds).await

@@ -60,7 +60,12 @@ pub fn sandbox(attempt: u32, ready: bool) -> Sandbox {
 }
 
 /// An attempt of container `name` of [`pod`].
-pub fn container(name: &str, restart_count: u32, state: ContainerState, exit_code: i32) -> ContainerRecord {
+pub fn container(
+    name: &str,
+    restart_count: u32,
+    state: ContainerState,
+    exit_code: i32,
+) -> ContainerRecord {
     let of = Container { name: name.into(), image: Some("app:1".into()), ..Container::default() };
     let ended = state == ContainerState::Exited;
     ContainerRecord {
@@ -68,7 +73,8 @@ pub fn container(name: &str, restart_count: u32, state: ContainerState, exit_cod
         name: name.into(),
         state,
         created_at: at(100 * i64::from(restart_count)),
-        started_at: (state != ContainerState::Created).then(|| at(100 * i64::from(restart_count) + 1)),
+        started_at: (state != ContainerState::Created)
+            .then(|| at(100 * i64::from(restart_count) + 1)),
         finished_at: ended.then(|| at(100 * i64::from(restart_count) + 2)),
         exit_code,
         reason: if ended { if exit_code == 0 { "Completed" } else { "Error" } } else { "" }.into(),

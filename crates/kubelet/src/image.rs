@@ -35,7 +35,9 @@ impl PullPolicy {
             Some("Always") => PullPolicy::Always,
             Some("Never") => PullPolicy::Never,
             Some("IfNotPresent") => PullPolicy::IfNotPresent,
-            _ if with_default_tag(image).is_ok_and(|image| image.ends_with(":latest")) => PullPolicy::Always,
+            _ if with_default_tag(image).is_ok_and(|image| image.ends_with(":latest")) => {
+                PullPolicy::Always
+            }
             _ => PullPolicy::IfNotPresent,
         }
     }
@@ -55,14 +57,22 @@ pub enum ImageStep {
 }
 
 /// Decides how to get `image`.
-pub fn image_step(policy: PullPolicy, present: bool, image: &str, pulls: &Backoff, now: Timestamp) -> ImageStep {
+pub fn image_step(
+    policy: PullPolicy,
+    present: bool,
+    image: &str,
+    pulls: &Backoff,
+    now: Timestamp,
+) -> ImageStep {
     match policy {
         PullPolicy::IfNotPresent | PullPolicy::Never if present => ImageStep::Use,
         PullPolicy::Never => ImageStep::Refuse,
-        PullPolicy::Always | PullPolicy::IfNotPresent => match pulls.waiting_since_update(image, now) {
-            Some(wait) => ImageStep::Wait(wait),
-            None => ImageStep::Pull,
-        },
+        PullPolicy::Always | PullPolicy::IfNotPresent => {
+            match pulls.waiting_since_update(image, now) {
+                Some(wait) => ImageStep::Wait(wait),
+                None => ImageStep::Pull,
+            }
+        }
     }
 }
 
@@ -71,7 +81,8 @@ pub fn image_step(policy: PullPolicy, present: bool, image: &str, pulls: &Backof
 /// # Errors
 /// When the reference is not one, with the reason.
 pub fn with_default_tag(image: &str) -> Result<String, &'static str> {
-    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) =
+        image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let slash = name.rfind('/').map_or(0, |at| at + 1);
     let (repository, tag) = match name[slash..].find(':') {
         Some(colon) => (&name[..slash + colon], Some(&name[slash + colon + 1..])),
@@ -89,8 +100,10 @@ const REPOSITORY_MAX: usize = 255;
 const TAG_MAX: usize = 128;
 
 fn check_repository(repository: &str) -> Result<(), &'static str> {
-    let (first, path) = repository.split_once('/').map_or(("", repository), |(first, path)| (first, path));
-    let is_domain = first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase);
+    let (first, path) =
+        repository.split_once('/').map_or(("", repository), |(first, path)| (first, path));
+    let is_domain =
+        first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase);
     if is_domain && !is_domain_name(first) {
         return Err("invalid reference format");
     }
@@ -126,7 +139,9 @@ fn is_tag(tag: &str) -> bool {
 }
 
 fn is_digest(digest: &str) -> bool {
-    let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
     match digest.split_once(':') {
         Some(("sha256", value)) => hex(value, 64),
         Some(("sha512", value)) => hex(value, 128),
@@ -135,10 +150,21 @@ fn is_digest(digest: &str) -> bool {
 }
 
 /// The text of the event `Pulled` after a pull.
-pub fn pulled_message(image: &str, pulling: SignedDuration, including_waiting: SignedDuration, size_bytes: u64) -> String {
-    let millis = |duration: SignedDuration| go_duration(SignedDuration::from_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
+pub fn pulled_message(
+    image: &str,
+    pulling: SignedDuration,
+    including_waiting: SignedDuration,
+    size_bytes: u64,
+) -> String {
+    let millis = |duration: SignedDuration| {
+        go_duration(SignedDuration::from_millis(
+            i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
+        ))
+    };
     let (pulling, waiting) = (millis(pulling), millis(including_waiting));
-    format!("Successfully pulled image \"{image}\" in {pulling} ({waiting} including waiting). Image size: {size_bytes} bytes.")
+    format!(
+        "Successfully pulled image \"{image}\" in {pulling} ({waiting} including waiting). Image size: {size_bytes} bytes."
+    )
 }
 
 /// The text of the event `Pulled` when nothing had to be pulled.
@@ -166,7 +192,9 @@ mod tests {
         for (image, expected) in good {
             assert_eq!(with_default_tag(image).as_deref(), Ok(expected));
         }
-        for bad in ["", "Nginx", "a b", "a:", "a@sha256:12", "/x", "x/", "a..b/c", "a:b:c", "http://x/y"] {
+        for bad in
+            ["", "Nginx", "a b", "a:", "a@sha256:12", "/x", "x/", "a..b/c", "a:b:c", "http://x/y"]
+        {
             assert!(with_default_tag(bad).is_err(), "{bad}");
         }
     }
@@ -190,13 +218,23 @@ mod tests {
         assert_eq!(step(PullPolicy::Never, false), ImageStep::Refuse);
         let mut failed = Backoff::default();
         failed.next("a:1", at(0), at(0));
-        assert!(matches!(image_step(PullPolicy::Always, true, "a:1", &failed, at(9)), ImageStep::Wait(wait) if wait.until == at(10)));
+        assert!(
+            matches!(image_step(PullPolicy::Always, true, "a:1", &failed, at(9)), ImageStep::Wait(wait) if wait.until == at(10))
+        );
         assert_eq!(image_step(PullPolicy::Always, true, "a:1", &failed, at(10)), ImageStep::Pull);
     }
 
     #[test]
     fn evt_07_pulled_message_has_kubernetes_form() {
-        let made = pulled_message("a:1", SignedDuration::from_millis(1234), SignedDuration::from_micros(1_250_400), 42);
-        assert_eq!(made, "Successfully pulled image \"a:1\" in 1.234s (1.25s including waiting). Image size: 42 bytes.");
+        let made = pulled_message(
+            "a:1",
+            SignedDuration::from_millis(1234),
+            SignedDuration::from_micros(1_250_400),
+            42,
+        );
+        assert_eq!(
+            made,
+            "Successfully pulled image \"a:1\" in 1.234s (1.25s including waiting). Image size: 42 bytes."
+        );
     }
 }

@@ -105,10 +105,14 @@ impl Kubelet {
         if config.node_ips.is_empty() {
             return Err(Error::Config("no node address".into()));
         }
-        std::fs::create_dir_all(&config.root_dir).map_err(io_error(format!("cannot create {}", config.root_dir.display())))?;
-        let facts = Facts::read(&config.root_dir).map_err(io_error("cannot read the size of the disk"))?;
+        std::fs::create_dir_all(&config.root_dir)
+            .map_err(io_error(format!("cannot create {}", config.root_dir.display())))?;
+        let facts =
+            Facts::read(&config.root_dir).map_err(io_error("cannot read the size of the disk"))?;
         let cri = Cri::new(&config.cri_socket);
-        let Some(version) = shutdown.run_until_cancelled(wait_for_runtime(&cri)).await else { return Ok(()) };
+        let Some(version) = shutdown.run_until_cancelled(wait_for_runtime(&cri)).await else {
+            return Ok(());
+        };
         let version = version?;
         // Everything ends together, also when this future is dropped.
         let stop = shutdown.child_token();
@@ -117,7 +121,9 @@ impl Kubelet {
         let node = Arc::new(node_handle(&config, &facts, cri, &version, &informers));
         let runtime = runtime_events::follow(node.cri.clone());
         let (table, identity) = (PodTable::default(), identity(&config));
-        let listener = TcpListener::bind(config.listen).await.map_err(io_error(format!("cannot listen on {}", config.listen)))?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
         let server = Arc::new(Server {
             pods: table.clone(),
             cri: node.cri.clone(),
@@ -127,7 +133,8 @@ impl Kubelet {
             shutdown: stop.clone(),
             sessions: TaskTracker::new(),
         });
-        let tls = server::auth::server_config(config.serving).map_err(|error| Error::Config(error.to_string()))?;
+        let tls = server::auth::server_config(config.serving)
+            .map_err(|error| Error::Config(error.to_string()))?;
         let main_loop = MainLoop {
             workers: PodWorkers::new(node.clone(), table.clone()),
             events: runtime.events,
@@ -158,7 +165,9 @@ async fn wait_for_runtime(cri: &Cri) -> Result<VersionResponse, Error> {
     loop {
         match cri.version().await {
             Ok(version) => return Ok(version),
-            Err(error) if tokio::time::Instant::now() >= deadline => return Err(Error::Runtime(error)),
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                return Err(Error::Runtime(error));
+            }
             Err(_) => tokio::time::sleep(pause).await,
         }
         pause = (pause * 2).min(RUNTIME_RETRY_MAX);
@@ -178,11 +187,21 @@ fn identity(config: &Config) -> Identity {
     }
 }
 
-fn node_handle(config: &Config, facts: &Facts, cri: Cri, version: &VersionResponse, informers: &Informers) -> NodeHandle {
+fn node_handle(
+    config: &Config,
+    facts: &Facts,
+    cri: Cri,
+    version: &VersionResponse,
+    informers: &Informers,
+) -> NodeHandle {
     NodeHandle {
         cri,
         api: Arc::new(KubeApi::new(config.client.clone(), informers.store::<Service>())),
-        events: Arc::new(EventRecorder::new(config.client.clone(), "kubelet", Some(&config.node_name))),
+        events: Arc::new(EventRecorder::new(
+            config.client.clone(),
+            "kubelet",
+            Some(&config.node_name),
+        )),
         context: NodeContext {
             paths: Paths::new(&config.root_dir),
             cluster_domain: config.cluster_domain.clone(),

@@ -69,7 +69,9 @@ impl Formatter {
         }
         let start = output.len();
         if self.options.timestamps && self.at_line_start {
-            output.extend_from_slice(line.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ ").to_string().as_bytes());
+            output.extend_from_slice(
+                line.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ ").to_string().as_bytes(),
+            );
         }
         output.extend(LogLine::output(&line));
         self.at_line_start = !line.partial;
@@ -162,7 +164,9 @@ pub struct Liveness {
 impl Liveness {
     async fn is_running(&self) -> bool {
         let status = self.cri.container_status(&self.container_id).await;
-        status.is_ok_and(|status| status.state == k8s_cri::v1::ContainerState::ContainerRunning as i32)
+        status.is_ok_and(|status| {
+            status.state == k8s_cri::v1::ContainerState::ContainerRunning as i32
+        })
     }
 
     /// Waits until something happened to the container.
@@ -225,7 +229,11 @@ pub async fn stream(
 }
 
 /// The renamed file may have grown between its end and the renaming.
-async fn drain(source: &mut Source, formatter: &mut Formatter, output: &mpsc::Sender<Bytes>) -> io::Result<()> {
+async fn drain(
+    source: &mut Source,
+    formatter: &mut Formatter,
+    output: &mpsc::Sender<Bytes>,
+) -> io::Result<()> {
     loop {
         let (bytes, end) = source.read(formatter).await?;
         if !bytes.is_empty() && output.send(bytes.into()).await.is_err() {

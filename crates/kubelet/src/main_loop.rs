@@ -42,7 +42,12 @@ impl MainLoop {
     }
 
     /// Waits for one thing to happen; answers whether there is more to come.
-    async fn step(&mut self, pods: &Cache<Pod>, changes: &Subscription<Pod>, shutdown: &CancellationToken) -> bool {
+    async fn step(
+        &mut self,
+        pods: &Cache<Pod>,
+        changes: &Subscription<Pod>,
+        shutdown: &CancellationToken,
+    ) -> bool {
         tokio::select! {
             change = changes.next() => self.workers.change(&change),
             event = self.events.recv() => match event {

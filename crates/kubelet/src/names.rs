@@ -50,7 +50,12 @@ pub fn display(pod: &Pod) -> String {
 
 /// The grace period a pod ends with: the one of its deletion, else its own, else 30 seconds.
 pub fn grace_period_seconds(pod: &Pod) -> i64 {
-    let own = || pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
+    let own = || {
+        pod.spec
+            .as_ref()
+            .and_then(|spec| spec.termination_grace_period_seconds)
+            .unwrap_or(DEFAULT_GRACE_SECONDS)
+    };
     pod.metadata.deletion_grace_period_seconds.unwrap_or_else(own)
 }
 
@@ -62,7 +67,9 @@ pub fn container_hash(container: &Container) -> String {
     let image = container.image.as_deref().unwrap_or_default();
     let bytes = container.name.bytes().chain([0]).chain(image.bytes());
     // FNV-1a, because the value is kept in the runtime and must be the same in every build of Knarr.
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:x}")
 }
 

@@ -14,8 +14,8 @@ use apimachinery::quantity;
 use jiff::Timestamp;
 use k8s_cri::v1 as cri;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSwapStatus,
-    NodeSystemInfo, Taint,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints,
+    NodeSpec, NodeStatus, NodeSwapStatus, NodeSystemInfo, Taint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -91,16 +91,27 @@ pub fn new_node(identity: &Identity, facts: &Facts, live: &Live, now: Timestamp)
             annotations: Some([(ATTACH_DETACH.to_owned(), "true".to_owned())].into()),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { taints: Some(identity.taints.clone()).filter(|taints| !taints.is_empty()), ..NodeSpec::default() }),
+        spec: Some(NodeSpec {
+            taints: Some(identity.taints.clone()).filter(|taints| !taints.is_empty()),
+            ..NodeSpec::default()
+        }),
         status: Some(status(&NodeStatus::default(), identity, facts, live, now)),
     }
 }
 
 /// What has to change in the metadata of a Node that was there before, as a merge patch.
 pub fn metadata_patch(old: &ObjectMeta, wanted: &ObjectMeta) -> Option<serde_json::Value> {
-    let missing = |old: &Option<BTreeMap<String, String>>, wanted: &Option<BTreeMap<String, String>>| {
-        let differs = |(key, value): &(&String, &String)| old.as_ref().and_then(|old| old.get(*key)) != Some(*value);
-        wanted.iter().flatten().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
+    let missing = |old: &Option<BTreeMap<String, String>>,
+                   wanted: &Option<BTreeMap<String, String>>| {
+        let differs = |(key, value): &(&String, &String)| {
+            old.as_ref().and_then(|old| old.get(*key)) != Some(*value)
+        };
+        wanted
+            .iter()
+            .flatten()
+            .filter(differs)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect::<BTreeMap<_, _>>()
     };
     let labels = missing(&old.labels, &wanted.labels);
     let annotations = missing(&old.annotations, &wanted.annotations);
@@ -109,7 +120,13 @@ pub fn metadata_patch(old: &ObjectMeta, wanted: &ObjectMeta) -> Option<serde_jso
 }
 
 /// The status that follows `old`. Fields of others, such as attached volumes, stay.
-pub fn status(old: &NodeStatus, identity: &Identity, facts: &Facts, live: &Live, now: Timestamp) -> NodeStatus {
+pub fn status(
+    old: &NodeStatus,
+    identity: &Identity,
+    facts: &Facts,
+    live: &Live,
+    now: Timestamp,
+) -> NodeStatus {
     let port = DaemonEndpoint { port: i32::from(identity.port) };
     NodeStatus {
         addresses: Some(addresses(identity)),
@@ -190,7 +207,13 @@ fn images(images: &[cri::Image]) -> Vec<ContainerImage> {
     let mut sorted: Vec<_> = images.iter().collect();
     sorted.sort_by(|a, b| (b.size, &a.id).cmp(&(a.size, &b.id)));
     let named = sorted.into_iter().take(MAX_IMAGES).map(|image| {
-        let names = image.repo_digests.iter().chain(&image.repo_tags).take(MAX_NAMES_PER_IMAGE).cloned().collect();
+        let names = image
+            .repo_digests
+            .iter()
+            .chain(&image.repo_tags)
+            .take(MAX_NAMES_PER_IMAGE)
+            .cloned()
+            .collect();
         ContainerImage { names: Some(names), size_bytes: i64::try_from(image.size).ok() }
     });
     named.collect()
@@ -228,14 +251,29 @@ fn wanted(live: &Live) -> [Wanted; 4] {
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         // Kubernetes has no threshold for process ids unless it is configured.
-        pressure("PIDPressure", false, ("", ""), ("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
-        Wanted { type_: "Ready", status: live.errors.is_empty(), reason: ready.0, message: ready.1 },
+        pressure(
+            "PIDPressure",
+            false,
+            ("", ""),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
+        Wanted {
+            type_: "Ready",
+            status: live.errors.is_empty(),
+            reason: ready.0,
+            message: ready.1,
+        },
     ]
 }
 
 fn conditions(old: &NodeStatus, live: &Live, now: Timestamp) -> Vec<NodeCondition> {
     let wanted = wanted(live);
-    let foreign = old.conditions.iter().flatten().filter(|it| wanted.iter().all(|own| own.type_ != it.type_)).cloned();
+    let foreign = old
+        .conditions
+        .iter()
+        .flatten()
+        .filter(|it| wanted.iter().all(|own| own.type_ != it.type_))
+        .cloned();
     let own = wanted.iter().map(|own| {
         let status = if own.status { "True" } else { "False" };
         let before = condition(old, own.type_).filter(|before| before.status == status);
@@ -245,7 +283,9 @@ fn conditions(old: &NodeStatus, live: &Live, now: Timestamp) -> Vec<NodeConditio
             reason: Some(own.reason.to_owned()),
             message: Some(own.message.clone()),
             last_heartbeat_time: Some(Time(now)),
-            last_transition_time: before.and_then(|before| before.last_transition_time.clone()).or(Some(Time(now))),
+            last_transition_time: before
+                .and_then(|before| before.last_transition_time.clone())
+                .or(Some(Time(now))),
         }
     });
     foreign.chain(own).collect()

@@ -91,11 +91,20 @@ pub fn crash_key(container: &Container) -> String {
 }
 
 /// Decides what to do for `pod`, whose parts in the runtime are `status`.
-pub fn compute_pod_actions(pod: &Pod, status: &PodRuntimeStatus, backoffs: &Backoffs, now: Timestamp) -> PodActions {
+pub fn compute_pod_actions(
+    pod: &Pod,
+    status: &PodRuntimeStatus,
+    backoffs: &Backoffs,
+    now: Timestamp,
+) -> PodActions {
     let Some(spec) = &pod.spec else { return PodActions::default() };
     let sandbox = sandbox_decision(spec, status);
-    let mut actions =
-        PodActions { attempt: sandbox.attempt, sandbox_id: sandbox.id, kill_pod: sandbox.replace, ..PodActions::default() };
+    let mut actions = PodActions {
+        attempt: sandbox.attempt,
+        sandbox_id: sandbox.id,
+        kill_pod: sandbox.replace,
+        ..PodActions::default()
+    };
     if sandbox.replace {
         let candidates = startable_in_new_sandbox(spec, status);
         actions.create_sandbox = !candidates.is_empty();
@@ -115,12 +124,20 @@ struct SandboxDecision {
 }
 
 fn sandbox_decision(spec: &PodSpec, status: &PodRuntimeStatus) -> SandboxDecision {
-    let Some(newest) = status.sandbox() else { return SandboxDecision { replace: true, attempt: 0, id: None } };
+    let Some(newest) = status.sandbox() else {
+        return SandboxDecision { replace: true, attempt: 0, id: None };
+    };
     let host_network = spec.host_network.unwrap_or_default();
     let several = status.sandboxes.iter().filter(|sandbox| sandbox.ready).count() > 1;
-    let unusable = !newest.ready || newest.host_network != host_network || (!host_network && newest.ips.is_empty());
+    let unusable = !newest.ready
+        || newest.host_network != host_network
+        || (!host_network && newest.ips.is_empty());
     let replace = several || unusable;
-    SandboxDecision { replace, attempt: newest.attempt + u32::from(replace), id: Some(newest.id.clone()) }
+    SandboxDecision {
+        replace,
+        attempt: newest.attempt + u32::from(replace),
+        id: Some(newest.id.clone()),
+    }
 }
 
 /// Containers a new sandbox would get. None of them means that there is no reason for a new sandbox.
@@ -130,8 +147,14 @@ fn startable_in_new_sandbox(spec: &PodSpec, status: &PodRuntimeStatus) -> Vec<us
         return Vec::new();
     }
     let on_failure = restart_policy(spec) == RestartPolicy::OnFailure;
-    let done = |container: &Container| on_failure && status.latest(&container.name).is_some_and(succeeded);
-    spec.containers.iter().enumerate().filter(|(_, container)| !done(container)).map(|(index, _)| index).collect()
+    let done =
+        |container: &Container| on_failure && status.latest(&container.name).is_some_and(succeeded);
+    spec.containers
+        .iter()
+        .enumerate()
+        .filter(|(_, container)| !done(container))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn succeeded(record: &ContainerRecord) -> bool {
@@ -139,7 +162,11 @@ fn succeeded(record: &ContainerRecord) -> bool {
 }
 
 /// Sorts the containers into those to keep (counted), to kill (into `actions`) and to start (returned).
-fn inspect_containers(actions: &mut PodActions, spec: &PodSpec, status: &PodRuntimeStatus) -> (usize, Vec<usize>) {
+fn inspect_containers(
+    actions: &mut PodActions,
+    spec: &PodSpec,
+    status: &PodRuntimeStatus,
+) -> (usize, Vec<usize>) {
     let (mut keep, mut candidates) = (0, Vec::new());
     for (index, container) in spec.containers.iter().enumerate() {
         let record = status.latest(&container.name);
@@ -147,12 +174,21 @@ fn inspect_containers(actions: &mut PodActions, spec: &PodSpec, status: &PodRunt
         match running {
             Some(record) if record.hash == names::container_hash(container) => keep += 1,
             Some(record) => {
-                let message = format!("Container {} definition changed, will be restarted", container.name);
-                actions.kill.push(KillContainer { id: record.id.clone(), name: container.name.clone(), message });
+                let message =
+                    format!("Container {} definition changed, will be restarted", container.name);
+                actions.kill.push(KillContainer {
+                    id: record.id.clone(),
+                    name: container.name.clone(),
+                    message,
+                });
                 candidates.push(index);
             }
             None if should_be_restarted(spec, record) => {
-                actions.kill.extend(record.filter(|record| record.state == ContainerState::Unknown).map(kill_unknown));
+                actions.kill.extend(
+                    record
+                        .filter(|record| record.state == ContainerState::Unknown)
+                        .map(kill_unknown),
+                );
                 candidates.push(index);
             }
             None => {}
@@ -218,9 +254,13 @@ fn schedule_starts(
 ) {
     for index in candidates {
         let container = &spec.containers[index];
-        let crashed = status.containers.iter().find(|it| it.name == container.name && it.state == ContainerState::Exited);
+        let crashed = status
+            .containers
+            .iter()
+            .find(|it| it.name == container.name && it.state == ContainerState::Exited);
         let crashed_at = crashed.map(|record| record.finished_at.unwrap_or(record.created_at));
-        let wait = crashed_at.and_then(|at| backoffs.crashes.waiting(&crash_key(container), at, now));
+        let wait =
+            crashed_at.and_then(|at| backoffs.crashes.waiting(&crash_key(container), at, now));
         match wait {
             Some(wait) => actions.wait.push(WaitContainer {
                 index,
@@ -230,11 +270,16 @@ fn schedule_starts(
                     container.name,
                     names::display(pod)
                 ),
-                event: format!("Back-off restarting failed container {} in pod {}", container.name, names::display(pod)),
+                event: format!(
+                    "Back-off restarting failed container {} in pod {}",
+                    container.name,
+                    names::display(pod)
+                ),
                 until: wait.until,
             }),
             None => {
-                let restart_count = status.latest(&container.name).map_or(0, |record| record.restart_count + 1);
+                let restart_count =
+                    status.latest(&container.name).map_or(0, |record| record.restart_count + 1);
                 actions.start.push(StartContainer { index, restart_count, crashed_at });
             }
         }

@@ -17,7 +17,9 @@ use crate::api::ApiFailure;
 use crate::backoff;
 use crate::cri::CriError;
 use crate::events::{EventType, PodEvents};
-use crate::executor::{Executor, NodeHandle, PodMemory, earliest, remove_pod_files, stop_containers, stop_sandboxes};
+use crate::executor::{
+    Executor, NodeHandle, PodMemory, earliest, remove_pod_files, stop_containers, stop_sandboxes,
+};
 use crate::names;
 use crate::pod_actions::{Backoffs, PodActions, compute_pod_actions};
 use crate::runtime_status::PodRuntimeStatus;
@@ -67,7 +69,12 @@ impl WorkerHandle {
     /// A worker's other end; `gone` when the API no longer has the pod.
     pub fn new(pod: Arc<Pod>, gone: bool) -> Arc<Self> {
         let status = Mutex::new(pod.status.clone().unwrap_or_default());
-        let handle = Self { mailbox: Mutex::new(Mailbox { pod, gone }), wake: Notify::new(), ending: CancellationToken::new(), status };
+        let handle = Self {
+            mailbox: Mutex::new(Mailbox { pod, gone }),
+            wake: Notify::new(),
+            ending: CancellationToken::new(),
+            status,
+        };
         handle.note_ending();
         Arc::new(handle)
     }
@@ -137,7 +144,14 @@ impl PodWorker {
     pub fn new(node: Arc<NodeHandle>, handle: Arc<WorkerHandle>) -> Self {
         let status = handle.status();
         let writer = StatusWriter::start(node.api.clone());
-        Self { node, handle, memory: PodMemory { backoffs: Backoffs::default(), ..PodMemory::default() }, status, writer, rejected: false }
+        Self {
+            node,
+            handle,
+            memory: PodMemory { backoffs: Backoffs::default(), ..PodMemory::default() },
+            status,
+            writer,
+            rejected: false,
+        }
     }
 
     /// Works until nothing of the pod is left.
@@ -181,7 +195,11 @@ impl PodWorker {
 
     async fn observe_or_report(&self, pod: &Pod) -> Result<PodRuntimeStatus, Outcome> {
         self.observe(pod).await.map_err(|error| {
-            self.events(pod).pod(EventType::Warning, "FailedSync", &format!("error determining status: {error}"));
+            self.events(pod).pod(
+                EventType::Warning,
+                "FailedSync",
+                &format!("error determining status: {error}"),
+            );
             Outcome::Again(Some(Timestamp::now() + backoff::RETRY))
         })
     }
@@ -211,12 +229,24 @@ impl PodWorker {
         again
     }
 
-    async fn act(&mut self, pod: &Arc<Pod>, runtime: &PodRuntimeStatus, actions: &PodActions) -> Option<Timestamp> {
-        if actions.kill_pod && !actions.create_sandbox && !runtime.any_running() && !runtime.sandboxes.iter().any(|it| it.ready) {
+    async fn act(
+        &mut self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntimeStatus,
+        actions: &PodActions,
+    ) -> Option<Timestamp> {
+        if actions.kill_pod
+            && !actions.create_sandbox
+            && !runtime.any_running()
+            && !runtime.sandboxes.iter().any(|it| it.ready)
+        {
             return None;
         }
         let ending = self.handle.ending.clone();
-        let again = Executor { node: &self.node, pod, runtime, memory: &mut self.memory, ending: &ending }.execute(actions).await;
+        let again =
+            Executor { node: &self.node, pod, runtime, memory: &mut self.memory, ending: &ending }
+                .execute(actions)
+                .await;
         match self.observe(pod).await {
             Ok(runtime) => {
                 self.publish(pod, &runtime, false, None);
@@ -232,7 +262,8 @@ impl PodWorker {
         let Some(spec) = &pod.spec else { return };
         for wait in &actions.wait {
             let name = &spec.containers[wait.index].name;
-            let why = WaitingReason { reason: "CrashLoopBackOff".into(), message: wait.message.clone() };
+            let why =
+                WaitingReason { reason: "CrashLoopBackOff".into(), message: wait.message.clone() };
             if self.memory.waiting.get(name) != Some(&why) {
                 self.events(pod).container(name, "", EventType::Warning, "BackOff", &wait.event);
                 self.memory.waiting.insert(name.clone(), why);
@@ -242,7 +273,10 @@ impl PodWorker {
 
     fn rejection(&self, pod: &Pod) -> Option<Rejection> {
         let fields = unsupported::unsupported(pod.spec.as_ref()?);
-        (!fields.is_empty()).then(|| Rejection { reason: unsupported::REASON.into(), message: unsupported::message(&fields) })
+        (!fields.is_empty()).then(|| Rejection {
+            reason: unsupported::REASON.into(),
+            message: unsupported::message(&fields),
+        })
     }
 
     fn reject(&mut self, pod: &Arc<Pod>, runtime: &PodRuntimeStatus, rejection: &Rejection) {
@@ -274,13 +308,23 @@ impl PodWorker {
                 None
             }),
             Err(error) => {
-                self.events(pod).pod(EventType::Warning, "FailedKillPod", &format!("error killing pod: {error}"));
+                self.events(pod).pod(
+                    EventType::Warning,
+                    "FailedKillPod",
+                    &format!("error killing pod: {error}"),
+                );
                 Some(Timestamp::now() + backoff::RETRY)
             }
         }
     }
 
-    fn publish(&mut self, pod: &Arc<Pod>, runtime: &PodRuntimeStatus, terminal: bool, rejection: Option<&Rejection>) {
+    fn publish(
+        &mut self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntimeStatus,
+        terminal: bool,
+        rejection: Option<&Rejection>,
+    ) {
         let input = StatusInput {
             pod,
             runtime,
@@ -310,12 +354,18 @@ impl PodWorker {
             error => error,
         };
         if let Err(error) = stopped {
-            self.events(&pod).pod(EventType::Warning, "FailedKillPod", &format!("error killing pod: {error}"));
+            self.events(&pod).pod(
+                EventType::Warning,
+                "FailedKillPod",
+                &format!("error killing pod: {error}"),
+            );
             return Outcome::Again(Some(Timestamp::now() + backoff::RETRY));
         }
         let (pod, _) = self.handle.view();
         match self.observe_or_report(&pod).await {
-            Ok(runtime) if runtime.any_running() => Outcome::Again(Some(Timestamp::now() + backoff::RETRY)),
+            Ok(runtime) if runtime.any_running() => {
+                Outcome::Again(Some(Timestamp::now() + backoff::RETRY))
+            }
             Ok(runtime) => {
                 self.publish(&pod, &runtime, true, None);
                 Outcome::Done
@@ -324,7 +374,11 @@ impl PodWorker {
         }
     }
 
-    async fn stop_with_changing_grace(&self, pod: &Arc<Pod>, runtime: &PodRuntimeStatus) -> Result<(), CriError> {
+    async fn stop_with_changing_grace(
+        &self,
+        pod: &Arc<Pod>,
+        runtime: &PodRuntimeStatus,
+    ) -> Result<(), CriError> {
         let mut grace = names::grace_period_seconds(pod);
         let mut stops = FuturesUnordered::new();
         stops.push(stop_containers(&self.node, pod, runtime, grace));
@@ -367,7 +421,10 @@ impl PodWorker {
         }
     }
 
-    async fn remove_everything(&self, pod: &Pod) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn remove_everything(
+        &self,
+        pod: &Pod,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let runtime = self.node.cri.pod_status(names::uid(pod)).await?;
         let ids: Vec<_> = runtime.containers.iter().map(|record| record.id.clone()).collect();
         for id in &ids {
@@ -384,7 +441,11 @@ impl PodWorker {
     async fn collect_garbage(&self, runtime: &PodRuntimeStatus) {
         for record in runtime.superseded() {
             let removed = self.node.cri.remove_container(&record.id).await;
-            let unlinked = crate::executor::remove_links(&self.node.context.paths, std::slice::from_ref(&record.id)).await;
+            let unlinked = crate::executor::remove_links(
+                &self.node.context.paths,
+                std::slice::from_ref(&record.id),
+            )
+            .await;
             if removed.is_err() || unlinked.is_err() {
                 tracing::warn!(id = record.id, ?removed, ?unlinked, "dead container stays behind");
                 continue;
@@ -394,7 +455,12 @@ impl PodWorker {
             }
         }
         for sandbox in runtime.sandboxes.iter().skip(1).filter(|sandbox| !sandbox.ready) {
-            if self.node.cri.containers_of_sandbox(&sandbox.id).await.is_ok_and(|containers| containers.is_empty())
+            if self
+                .node
+                .cri
+                .containers_of_sandbox(&sandbox.id)
+                .await
+                .is_ok_and(|containers| containers.is_empty())
                 && let Err(error) = self.node.cri.remove_sandbox(&sandbox.id).await
             {
                 tracing::warn!(id = sandbox.id, %error, "dead sandbox stays behind");

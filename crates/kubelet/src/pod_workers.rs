@@ -40,7 +40,9 @@ impl PodTable {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let matches = |handle: &&Arc<WorkerHandle>| {
             let pod = handle.pod();
-            names::namespace(&pod) == ns && names::name(&pod) == name && uid.is_none_or(|uid| names::uid(&pod) == uid)
+            names::namespace(&pod) == ns
+                && names::name(&pod) == name
+                && uid.is_none_or(|uid| names::uid(&pod) == uid)
         };
         table.values().find(matches).cloned()
     }
@@ -72,13 +74,22 @@ impl PodWorkers {
     /// No workers yet; `table` shows them to others.
     pub fn new(node: Arc<NodeHandle>, table: PodTable) -> Self {
         let (sender, receiver) = mpsc::channel(FINISHED_QUEUE);
-        Self { node, table, slots: BTreeMap::new(), finished: BTreeMap::new(), sender, receiver, tasks: JoinSet::new() }
+        Self {
+            node,
+            table,
+            slots: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            sender,
+            receiver,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// A pod of this node changed in the API.
     pub fn change(&mut self, change: &Change<Pod>) {
         let uid = |pod: &Arc<Pod>| names::uid(pod).to_owned();
-        let replaced = change.old.as_ref().filter(|old| change.new.as_ref().map(uid) != Some(uid(old)));
+        let replaced =
+            change.old.as_ref().filter(|old| change.new.as_ref().map(uid) != Some(uid(old)));
         if let Some(old) = replaced {
             self.remove(old);
         }
@@ -169,7 +180,13 @@ impl PodWorkers {
             let pod = orphan(&sandbox);
             let uid = names::uid(&pod).to_owned();
             let known = self.table.with(|table| table.contains_key(&uid));
-            if uid.is_empty() || known || self.slots.values().any(|slot| slot.next.as_ref().is_some_and(|next| names::uid(next) == uid)) {
+            if uid.is_empty()
+                || known
+                || self
+                    .slots
+                    .values()
+                    .any(|slot| slot.next.as_ref().is_some_and(|next| names::uid(next) == uid))
+            {
                 continue;
             }
             let key = ObjectKey::of(&pod.metadata);
@@ -203,7 +220,11 @@ fn orphan(sandbox: &cri::PodSandbox) -> Pod {
             uid: Some(metadata.uid),
             ..ObjectMeta::default()
         },
-        spec: Some(PodSpec { containers: Vec::<Container>::new(), termination_grace_period_seconds: grace, ..PodSpec::default() }),
+        spec: Some(PodSpec {
+            containers: Vec::<Container>::new(),
+            termination_grace_period_seconds: grace,
+            ..PodSpec::default()
+        }),
         status: None,
     }
 }

@@ -69,7 +69,9 @@ fn limits(container: &Container) -> Option<&ResourceList> {
 /// The class of a pod.
 pub fn qos_class(spec: &PodSpec) -> QosClass {
     let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
-    let any = |list: Option<&ResourceList>| ["cpu", "memory"].iter().any(|name| milli_value(list, name).is_some());
+    let any = |list: Option<&ResourceList>| {
+        ["cpu", "memory"].iter().any(|name| milli_value(list, name).is_some())
+    };
     if !containers().any(|container| any(requests(container)) || any(limits(container))) {
         return QosClass::BestEffort;
     }
@@ -78,12 +80,17 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
         let request = milli_value(requests(container), name).or(limit);
         limit.is_some() && limit == request
     };
-    let guaranteed = containers().all(|container| equal(container, "cpu") && equal(container, "memory"));
+    let guaranteed =
+        containers().all(|container| equal(container, "cpu") && equal(container, "memory"));
     if guaranteed { QosClass::Guaranteed } else { QosClass::Burstable }
 }
 
 /// The kernel's numbers for a container on a node with this much memory.
-pub fn linux_resources(spec: &PodSpec, container: &Container, memory_capacity_bytes: i64) -> cri::LinuxContainerResources {
+pub fn linux_resources(
+    spec: &PodSpec,
+    container: &Container,
+    memory_capacity_bytes: i64,
+) -> cri::LinuxContainerResources {
     let cpu_limit = milli_value(limits(container), "cpu");
     let cpu_request = match requests(container).and_then(|list| list.get("cpu")) {
         Some(_) => milli_value(requests(container), "cpu"),
@@ -127,11 +134,16 @@ fn oom_score_adj(spec: &PodSpec, container: &Container, memory_capacity_bytes: i
 }
 
 fn hugepages(container: &Container) -> Vec<cri::HugepageLimit> {
-    let sizes = limits(container).into_iter().flatten().filter_map(|(name, _)| name.strip_prefix("hugepages-").map(|size| (name, size)));
+    let sizes = limits(container)
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, _)| name.strip_prefix("hugepages-").map(|size| (name, size)));
     let limit = |(name, size): (&String, &str)| cri::HugepageLimit {
         // The kernel says 2MB where Kubernetes says 2Mi.
         page_size: size.replace('i', "") + "B",
-        limit: value(limits(container), name).and_then(|value| u64::try_from(value).ok()).unwrap_or(0),
+        limit: value(limits(container), name)
+            .and_then(|value| u64::try_from(value).ok())
+            .unwrap_or(0),
     };
     sizes.map(limit).collect()
 }
@@ -142,8 +154,15 @@ fn hugepages(container: &Container) -> Vec<cri::HugepageLimit> {
 ///
 /// # Errors
 /// When `resource` is not a field the API knows.
-pub fn resource_field(container: &Container, resource: &str, divisor: Option<&Quantity>, allocatable: &ResourceList) -> Result<String, String> {
-    let (kind, name) = resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {resource}"))?;
+pub fn resource_field(
+    container: &Container,
+    resource: &str,
+    divisor: Option<&Quantity>,
+    allocatable: &ResourceList,
+) -> Result<String, String> {
+    let (kind, name) = resource
+        .split_once('.')
+        .ok_or_else(|| format!("unsupported container resource : {resource}"))?;
     let own = match kind {
         "limits" => limits(container),
         "requests" => requests(container),
@@ -151,14 +170,21 @@ pub fn resource_field(container: &Container, resource: &str, divisor: Option<&Qu
     };
     let limited = kind == "limits";
     let node = Some(allocatable).filter(|_| limited);
-    let divisor: Option<ResourceList> = divisor.map(|divisor| [(name.to_owned(), divisor.clone())].into());
+    let divisor: Option<ResourceList> =
+        divisor.map(|divisor| [(name.to_owned(), divisor.clone())].into());
     let divide = |amount: Option<i64>, by: Option<i64>, one: i64| {
         let by = by.unwrap_or(one);
         (amount.unwrap_or(0) + by - 1).div_euclid(by).to_string()
     };
     Ok(match name {
-        "cpu" => divide(milli_value(own, name).or_else(|| milli_value(node, name)), milli_value(divisor.as_ref(), name), 1_000),
-        _ => divide(value(own, name).or_else(|| value(node, name)), value(divisor.as_ref(), name), 1),
+        "cpu" => divide(
+            milli_value(own, name).or_else(|| milli_value(node, name)),
+            milli_value(divisor.as_ref(), name),
+            1_000,
+        ),
+        _ => {
+            divide(value(own, name).or_else(|| value(node, name)), value(divisor.as_ref(), name), 1)
+        }
     })
 }
 
@@ -173,8 +199,12 @@ mod tests {
     }
 
     fn spec(requests: &[(&str, &str)], limits: &[(&str, &str)]) -> PodSpec {
-        let resources = ResourceRequirements { requests: list(requests), limits: list(limits), claims: None };
-        PodSpec { containers: vec![Container { resources: Some(resources), ..Container::default() }], ..PodSpec::default() }
+        let resources =
+            ResourceRequirements { requests: list(requests), limits: list(limits), claims: None };
+        PodSpec {
+            containers: vec![Container { resources: Some(resources), ..Container::default() }],
+            ..PodSpec::default()
+        }
     }
 
     #[test]
@@ -183,7 +213,10 @@ mod tests {
         assert_eq!(qos_class(&spec(&[], &[])), QosClass::BestEffort);
         assert_eq!(qos_class(&spec(&both, &both)), QosClass::Guaranteed);
         assert_eq!(qos_class(&spec(&[], &both)), QosClass::Guaranteed);
-        assert_eq!(qos_class(&spec(&both, &[("cpu", "0.5"), ("memory", "65536Ki")])), QosClass::Guaranteed);
+        assert_eq!(
+            qos_class(&spec(&both, &[("cpu", "0.5"), ("memory", "65536Ki")])),
+            QosClass::Guaranteed
+        );
         assert_eq!(qos_class(&spec(&[("cpu", "1")], &[])), QosClass::Burstable);
         assert_eq!(qos_class(&spec(&[], &[("cpu", "1")])), QosClass::Burstable);
         assert_eq!(qos_class(&spec(&[("cpu", "0")], &[])), QosClass::BestEffort);
@@ -199,7 +232,10 @@ mod tests {
         };
         assert_eq!(of(&[], &[]), (2, 0, 0, 1000));
         assert_eq!(of(&[("cpu", "500m")], &[]), (512, 0, 0, 999));
-        assert_eq!(of(&[("cpu", "100m"), ("memory", "1Gi")], &[("cpu", "2"), ("memory", "2Gi")]), (102, 200_000, 2 * gib, 750));
+        assert_eq!(
+            of(&[("cpu", "100m"), ("memory", "1Gi")], &[("cpu", "2"), ("memory", "2Gi")]),
+            (102, 200_000, 2 * gib, 750)
+        );
         assert_eq!(of(&[], &[("cpu", "1m"), ("memory", "64Mi")]), (2, 1_000, 64 << 20, -997));
     }
 
@@ -208,12 +244,17 @@ mod tests {
         let spec = spec(&[("memory", "33Mi")], &[("cpu", "1500m")]);
         let container = &spec.containers[0];
         let node = list(&[("cpu", "4"), ("memory", "8Gi")]).expect("list");
-        let of = |field: &str, divisor: &str| resource_field(container, field, Some(&Quantity(divisor.into())), &node);
+        let of = |field: &str, divisor: &str| {
+            resource_field(container, field, Some(&Quantity(divisor.into())), &node)
+        };
         assert_eq!(of("limits.cpu", "1"), Ok("2".into()));
         assert_eq!(of("limits.cpu", "1m"), Ok("1500".into()));
         assert_eq!(of("requests.memory", "32Mi"), Ok("2".into()));
         assert_eq!(of("limits.memory", "1Gi"), Ok("8".into()));
-        assert_eq!(resource_field(container, "limits.memory", None, &node), Ok((8_i64 << 30).to_string()));
+        assert_eq!(
+            resource_field(container, "limits.memory", None, &node),
+            Ok((8_i64 << 30).to_string())
+        );
         assert!(of("cpu", "1").is_err());
     }
 }

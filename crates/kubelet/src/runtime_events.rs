@@ -47,7 +47,12 @@ pub fn follow(cri: Cri) -> RuntimeEvents {
     RuntimeEvents { events, containers, up }
 }
 
-async fn run(cri: Cri, sender: mpsc::Sender<RuntimeEvent>, containers: broadcast::Sender<String>, up: watch::Sender<bool>) {
+async fn run(
+    cri: Cri,
+    sender: mpsc::Sender<RuntimeEvent>,
+    containers: broadcast::Sender<String>,
+    up: watch::Sender<bool>,
+) {
     let mut pause = RECONNECT_FIRST;
     while !sender.is_closed() {
         match cri.events().await {
@@ -96,7 +101,13 @@ async fn forward(
 
 fn pod_uid(event: &cri::ContainerEventResponse) -> Option<String> {
     let sandbox = event.pod_sandbox_status.as_ref();
-    let metadata = sandbox.and_then(|sandbox| sandbox.metadata.as_ref()).map(|metadata| metadata.uid.clone());
-    let label = || event.containers_statuses.iter().find_map(|status| status.labels.get(names::POD_UID).cloned());
+    let metadata =
+        sandbox.and_then(|sandbox| sandbox.metadata.as_ref()).map(|metadata| metadata.uid.clone());
+    let label = || {
+        event
+            .containers_statuses
+            .iter()
+            .find_map(|status| status.labels.get(names::POD_UID).cloned())
+    };
     metadata.or_else(label).filter(|uid| !uid.is_empty())
 }

@@ -111,7 +111,9 @@ impl PodRuntimeStatus {
     ///
     /// The newest is the state, the one before is `lastState`.
     pub fn superseded(&self) -> Vec<&ContainerRecord> {
-        let rank = |index: usize, name: &str| self.containers[..index].iter().filter(|other| other.name == name).count();
+        let rank = |index: usize, name: &str| {
+            self.containers[..index].iter().filter(|other| other.name == name).count()
+        };
         let old = |(index, container): &(usize, &ContainerRecord)| {
             container.state != ContainerState::Running && rank(*index, &container.name) >= 2
         };
@@ -119,11 +121,15 @@ impl PodRuntimeStatus {
     }
 
     /// Builds the status from CRI's answers.
-    pub fn from_cri(sandboxes: Vec<cri::PodSandboxStatus>, containers: Vec<cri::ContainerStatus>) -> Self {
+    pub fn from_cri(
+        sandboxes: Vec<cri::PodSandboxStatus>,
+        containers: Vec<cri::ContainerStatus>,
+    ) -> Self {
         let mut sandboxes: Vec<_> = sandboxes.into_iter().map(Sandbox::from).collect();
         let mut containers: Vec<_> = containers.into_iter().map(ContainerRecord::from).collect();
         sandboxes.sort_by(|a, b| (b.created_at, b.attempt).cmp(&(a.created_at, a.attempt)));
-        containers.sort_by(|a, b| (b.restart_count, b.created_at).cmp(&(a.restart_count, a.created_at)));
+        containers
+            .sort_by(|a, b| (b.restart_count, b.created_at).cmp(&(a.restart_count, a.created_at)));
         Self { sandboxes, containers }
     }
 }
@@ -136,14 +142,21 @@ impl From<cri::PodSandboxStatus> for Sandbox {
     fn from(status: cri::PodSandboxStatus) -> Self {
         let network = status.network.unwrap_or_default();
         let primary = Some(network.ip).filter(|ip| !ip.is_empty());
-        let options = status.linux.and_then(|linux| linux.namespaces).and_then(|namespaces| namespaces.options);
+        let options = status
+            .linux
+            .and_then(|linux| linux.namespaces)
+            .and_then(|namespaces| namespaces.options);
         Self {
             id: status.id,
             attempt: status.metadata.map_or(0, |metadata| metadata.attempt),
             ready: status.state == cri::PodSandboxState::SandboxReady as i32,
             created_at: timestamp(status.created_at).unwrap_or_default(),
-            host_network: options.is_some_and(|options| options.network == cri::NamespaceMode::Node as i32),
-            ips: primary.into_iter().chain(network.additional_ips.into_iter().map(|ip| ip.ip)).collect(),
+            host_network: options
+                .is_some_and(|options| options.network == cri::NamespaceMode::Node as i32),
+            ips: primary
+                .into_iter()
+                .chain(network.additional_ips.into_iter().map(|ip| ip.ip))
+                .collect(),
         }
     }
 }
@@ -151,7 +164,8 @@ impl From<cri::PodSandboxStatus> for Sandbox {
 impl From<cri::ContainerStatus> for ContainerRecord {
     fn from(status: cri::ContainerStatus) -> Self {
         let metadata = status.metadata.unwrap_or_default();
-        let annotated = status.annotations.get(names::RESTART_COUNT).and_then(|count| count.parse().ok());
+        let annotated =
+            status.annotations.get(names::RESTART_COUNT).and_then(|count| count.parse().ok());
         let state = match cri::ContainerState::try_from(status.state) {
             Ok(cri::ContainerState::ContainerCreated) => ContainerState::Created,
             Ok(cri::ContainerState::ContainerRunning) => ContainerState::Running,
@@ -174,7 +188,11 @@ impl From<cri::ContainerStatus> for ContainerRecord {
             hash: status.annotations.get(names::CONTAINER_HASH).cloned().unwrap_or_default(),
             log_path: status.log_path,
             annotations: status.annotations,
-            mounts: status.mounts.into_iter().map(|mount| (mount.container_path, mount.host_path)).collect(),
+            mounts: status
+                .mounts
+                .into_iter()
+                .map(|mount| (mount.container_path, mount.host_path))
+                .collect(),
         }
     }
 }

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use k8s_cri::v1 as cri;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    Container, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext,
+};
 
 use crate::names;
 
@@ -27,7 +29,8 @@ const MASKED_PATHS: [&str; 11] = [
 /// Thermal throttling counters, which tell cores apart.
 const MASKED_SYS: &str = "/sys/devices/virtual/powercap";
 /// Parts of `/proc` a container may only read.
-const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The user an image wants to run as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +62,9 @@ pub fn namespaces(spec: &PodSpec) -> cri::NamespaceOption {
 /// When a word in the pod's context is not one CRI knows.
 pub fn sandbox_context(spec: &PodSpec) -> Result<cri::LinuxSandboxSecurityContext, String> {
     let pod = spec.security_context.as_ref();
-    let privileged = |container: &Container| container.security_context.as_ref().and_then(|it| it.privileged).unwrap_or_default();
+    let privileged = |container: &Container| {
+        container.security_context.as_ref().and_then(|it| it.privileged).unwrap_or_default()
+    };
     Ok(cri::LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(spec)),
         run_as_user: pod.and_then(|pod| pod.run_as_user).map(|value| cri::Int64Value { value }),
@@ -85,7 +90,10 @@ fn supplemental_groups_policy(pod: Option<&PodSecurityContext>) -> Result<i32, S
     }
 }
 
-fn profile(kind: cri::security_profile::ProfileType, localhost_ref: String) -> cri::SecurityProfile {
+fn profile(
+    kind: cri::security_profile::ProfileType,
+    localhost_ref: String,
+) -> cri::SecurityProfile {
     cri::SecurityProfile { profile_type: kind as i32, localhost_ref }
 }
 
@@ -103,17 +111,26 @@ pub fn container_context(
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let (pod_context, own) = (spec.security_context.as_ref(), container.security_context.as_ref());
     verify_run_as_non_root(pod, container, image_user)?;
-    let run_as_user = own.and_then(|own| own.run_as_user).or_else(|| pod_context.and_then(|pod| pod.run_as_user));
-    let run_as_group = own.and_then(|own| own.run_as_group).or_else(|| pod_context.and_then(|pod| pod.run_as_group));
+    let run_as_user =
+        own.and_then(|own| own.run_as_user).or_else(|| pod_context.and_then(|pod| pod.run_as_user));
+    let run_as_group = own
+        .and_then(|own| own.run_as_group)
+        .or_else(|| pod_context.and_then(|pod| pod.run_as_group));
     let unmasked = own.and_then(|own| own.proc_mount.as_deref()) == Some("Unmasked");
-    let paths = |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() };
+    let paths = |paths: &[&str]| {
+        if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() }
+    };
     let masked: Vec<_> = MASKED_PATHS.iter().copied().chain([MASKED_SYS]).collect();
     Ok(cri::LinuxContainerSecurityContext {
         capabilities: own.and_then(capabilities),
         privileged: own.and_then(|own| own.privileged).unwrap_or_default(),
         namespace_options: Some(namespaces(spec)),
         run_as_user: run_as_user.or(image_user.uid).map(|value| cri::Int64Value { value }),
-        run_as_username: if run_as_user.is_none() { image_user.username.clone() } else { String::new() },
+        run_as_username: if run_as_user.is_none() {
+            image_user.username.clone()
+        } else {
+            String::new()
+        },
         run_as_group: run_as_group.map(|value| cri::Int64Value { value }),
         readonly_rootfs: own.and_then(|own| own.read_only_root_filesystem).unwrap_or_default(),
         supplemental_groups: supplemental_groups(pod_context),
@@ -135,36 +152,52 @@ fn capabilities(own: &SecurityContext) -> Option<cri::Capability> {
 }
 
 /// Without a field the profile is Unconfined, as in a kubelet without `seccompDefault`.
-fn seccomp(own: Option<&SecurityContext>, pod: Option<&PodSecurityContext>, root: &Path) -> Result<cri::SecurityProfile, String> {
+fn seccomp(
+    own: Option<&SecurityContext>,
+    pod: Option<&PodSecurityContext>,
+    root: &Path,
+) -> Result<cri::SecurityProfile, String> {
     use cri::security_profile::ProfileType;
     let own = own.and_then(|own| own.seccomp_profile.as_ref());
-    let field: Option<&SeccompProfile> = own.or_else(|| pod.and_then(|pod| pod.seccomp_profile.as_ref()));
+    let field: Option<&SeccompProfile> =
+        own.or_else(|| pod.and_then(|pod| pod.seccomp_profile.as_ref()));
     Ok(match field.map(|field| (field.type_.as_str(), field.localhost_profile.as_deref())) {
         Some(("RuntimeDefault", _)) => profile(ProfileType::RuntimeDefault, String::new()),
         Some(("Localhost", Some(name))) if !name.is_empty() => {
             profile(ProfileType::Localhost, root.join(name).to_string_lossy().into_owned())
         }
-        Some(("Localhost", _)) => return Err("localhostProfile must be set if seccompProfile type is Localhost.".into()),
+        Some(("Localhost", _)) => {
+            return Err("localhostProfile must be set if seccompProfile type is Localhost.".into());
+        }
         _ => profile(ProfileType::Unconfined, String::new()),
     })
 }
 
-fn verify_run_as_non_root(pod: &Pod, container: &Container, image: &ImageUser) -> Result<(), String> {
+fn verify_run_as_non_root(
+    pod: &Pod,
+    container: &Container,
+    image: &ImageUser,
+) -> Result<(), String> {
     let pod_context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
     let own = container.security_context.as_ref();
-    let required = own.and_then(|own| own.run_as_non_root).or_else(|| pod_context.and_then(|pod| pod.run_as_non_root));
+    let required = own
+        .and_then(|own| own.run_as_non_root)
+        .or_else(|| pod_context.and_then(|pod| pod.run_as_non_root));
     if required != Some(true) {
         return Ok(());
     }
-    let asked = own.and_then(|own| own.run_as_user).or_else(|| pod_context.and_then(|pod| pod.run_as_user));
+    let asked =
+        own.and_then(|own| own.run_as_user).or_else(|| pod_context.and_then(|pod| pod.run_as_user));
     let suffix = format!("(pod: \"{}\", container: {})", names::display(pod), container.name);
     match (asked, image.uid, image.username.as_str()) {
         (Some(0), _, _) => Err(format!("container's runAsUser breaks non-root policy {suffix}")),
         (Some(_), _, _) => Ok(()),
-        (None, None, "") | (None, Some(0), _) => Err(format!("container has runAsNonRoot and image will run as root {suffix}")),
-        (None, None, name) => {
-            Err(format!("container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {suffix}"))
+        (None, None, "") | (None, Some(0), _) => {
+            Err(format!("container has runAsNonRoot and image will run as root {suffix}"))
         }
+        (None, None, name) => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {suffix}"
+        )),
         (None, Some(_), _) => Ok(()),
     }
 }
@@ -175,7 +208,11 @@ mod tests {
     use crate::fixtures::pod;
     use k8s_openapi::api::core::v1::Capabilities;
 
-    fn context(own: SecurityContext, of_pod: PodSecurityContext, image: ImageUser) -> Result<cri::LinuxContainerSecurityContext, String> {
+    fn context(
+        own: SecurityContext,
+        of_pod: PodSecurityContext,
+        image: ImageUser,
+    ) -> Result<cri::LinuxContainerSecurityContext, String> {
         let mut pod = pod(&["a"]);
         let spec = pod.spec.as_mut().expect("spec");
         spec.security_context = Some(of_pod);
@@ -189,7 +226,10 @@ mod tests {
         let own = SecurityContext {
             run_as_user: Some(5),
             allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { add: Some(vec!["NET_ADMIN".into()]), drop: Some(vec!["ALL".into()]) }),
+            capabilities: Some(Capabilities {
+                add: Some(vec!["NET_ADMIN".into()]),
+                drop: Some(vec!["ALL".into()]),
+            }),
             ..SecurityContext::default()
         };
         let of_pod = PodSecurityContext {
@@ -199,20 +239,29 @@ mod tests {
             supplemental_groups: Some(vec![30]),
             ..PodSecurityContext::default()
         };
-        let made = context(own, of_pod, ImageUser { uid: Some(1), username: String::new() }).expect("made");
+        let made = context(own, of_pod, ImageUser { uid: Some(1), username: String::new() })
+            .expect("made");
         assert_eq!(made.run_as_user.map(|it| it.value), Some(5));
         assert_eq!(made.run_as_group.map(|it| it.value), Some(7));
         assert_eq!(made.supplemental_groups, [20, 30]);
         assert!(made.no_new_privs && !made.privileged);
         assert_eq!(made.capabilities.expect("capabilities").drop_capabilities, ["ALL"]);
-        assert_eq!(made.seccomp.expect("seccomp").profile_type, cri::security_profile::ProfileType::Unconfined as i32);
+        assert_eq!(
+            made.seccomp.expect("seccomp").profile_type,
+            cri::security_profile::ProfileType::Unconfined as i32
+        );
     }
 
     #[test]
     fn run_as_non_root_is_verified() {
-        let non_root = |user| SecurityContext { run_as_non_root: Some(true), run_as_user: user, ..SecurityContext::default() };
+        let non_root = |user| SecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: user,
+            ..SecurityContext::default()
+        };
         let image = |uid, name: &str| ImageUser { uid, username: name.into() };
-        let of = |user, image| context(non_root(user), PodSecurityContext::default(), image).map(|_| ());
+        let of =
+            |user, image| context(non_root(user), PodSecurityContext::default(), image).map(|_| ());
         assert_eq!(of(Some(1), image(Some(0), "")), Ok(()));
         assert_eq!(of(None, image(Some(1000), "")), Ok(()));
         let error = |user, image| of(user, image).expect_err("refused");
@@ -220,7 +269,10 @@ mod tests {
             error(Some(0), image(Some(1), "")),
             "container's runAsUser breaks non-root policy (pod: \"web_default(u1)\", container: a)"
         );
-        assert!(error(None, image(Some(0), "")).starts_with("container has runAsNonRoot and image will run as root"));
+        assert!(
+            error(None, image(Some(0), ""))
+                .starts_with("container has runAsNonRoot and image will run as root")
+        );
         assert!(error(None, image(None, "nginx")).contains("non-numeric user (nginx)"));
     }
 }

@@ -70,7 +70,9 @@ pub fn text(status: StatusCode, body: impl Into<String>) -> Response<Body> {
 fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
 }
 
@@ -80,7 +82,9 @@ impl Server {
         let acceptor = TlsAcceptor::from(tls);
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let connections = TaskTracker::new();
-        while let Some(Ok(permit)) = self.shutdown.run_until_cancelled(permits.clone().acquire_owned()).await {
+        while let Some(Ok(permit)) =
+            self.shutdown.run_until_cancelled(permits.clone().acquire_owned()).await
+        {
             match self.shutdown.run_until_cancelled(listener.accept()).await {
                 None => break,
                 Some(Ok((stream, peer))) => {
@@ -88,7 +92,9 @@ impl Server {
                     connections.spawn(async move {
                         let _permit = permit;
                         let connection = server.connection(acceptor, stream);
-                        if let Some(Err(error)) = server.shutdown.run_until_cancelled(connection).await {
+                        if let Some(Err(error)) =
+                            server.shutdown.run_until_cancelled(connection).await
+                        {
                             tracing::debug!(%peer, %error, "connection ended");
                         }
                     });
@@ -105,7 +111,11 @@ impl Server {
         self.sessions.wait().await;
     }
 
-    async fn connection(&self, acceptor: TlsAcceptor, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn connection(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
         let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
         let caller = auth::caller(stream.get_ref().1.peer_certificates().unwrap_or_default());
@@ -133,7 +143,11 @@ impl Server {
         match route {
             Route::Healthz => text(StatusCode::OK, "ok"),
             Route::Pods => with_type(StatusCode::OK, "application/json", reports::pods(&self.pods)),
-            Route::Metrics => with_type(StatusCode::OK, "text/plain; version=0.0.4", reports::metrics(&self.node_name, &self.pods)),
+            Route::Metrics => with_type(
+                StatusCode::OK,
+                "text/plain; version=0.0.4",
+                reports::metrics(&self.node_name, &self.pods),
+            ),
             Route::ContainerLogs(target) => self.container_logs(&target, &query).await,
             Route::Run(target) => self.run(&target, &query).await,
             Route::Exec(target) => self.exec(&target, &query, request).await,
@@ -146,10 +160,15 @@ impl Server {
 fn refusal(caller: &Caller, method: &Method, path: &str) -> Option<Response<Body>> {
     match caller {
         Caller::Unknown => Some(text(StatusCode::UNAUTHORIZED, "Unauthorized")),
-        Caller::Known { groups, .. } if groups.iter().any(|group| group == auth::ADMITTED_GROUP) => None,
+        Caller::Known { groups, .. }
+            if groups.iter().any(|group| group == auth::ADMITTED_GROUP) =>
+        {
+            None
+        }
         Caller::Known { name, .. } => {
             let verb = if method == Method::GET { "get" } else { "create" };
-            let message = format!("Forbidden (user={name}, verb={verb}, resource=nodes, path={path})");
+            let message =
+                format!("Forbidden (user={name}, verb={verb}, resource=nodes, path={path})");
             Some(text(StatusCode::FORBIDDEN, message))
         }
     }

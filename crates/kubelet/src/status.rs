@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodSpec, PodStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::pod_actions::restarts_after;
@@ -72,10 +74,16 @@ pub fn generate_pod_status(input: &StatusInput<'_>) -> PodStatus {
         reason,
         message,
         pod_ip: pod_ips.first().cloned(),
-        pod_ips: (!pod_ips.is_empty()).then(|| pod_ips.into_iter().map(|ip| PodIP { ip }).collect()),
+        pod_ips: (!pod_ips.is_empty())
+            .then(|| pod_ips.into_iter().map(|ip| PodIP { ip }).collect()),
         host_ip: input.node_ips.first().map(ToString::to_string),
         host_ips: Some(input.node_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
-        start_time: input.old.start_time.clone().or(api.start_time.clone()).or(Some(Time(input.now))),
+        start_time: input
+            .old
+            .start_time
+            .clone()
+            .or(api.start_time.clone())
+            .or(Some(Time(input.now))),
         qos_class: api.qos_class.clone().or_else(|| Some(qos_class(spec).as_str().to_owned())),
         observed_generation: input.pod.metadata.generation,
         container_statuses: Some(containers),
@@ -105,16 +113,25 @@ pub fn is_terminal(phase: Option<&str>) -> bool {
 
 type PhaseAndReason = (String, Option<String>, Option<String>);
 
-fn phase_and_reason(input: &StatusInput<'_>, spec: &PodSpec, containers: &[ContainerStatus]) -> PhaseAndReason {
+fn phase_and_reason(
+    input: &StatusInput<'_>,
+    spec: &PodSpec,
+    containers: &[ContainerStatus],
+) -> PhaseAndReason {
     if let Some(rejection) = input.rejection {
         return ("Failed".into(), Some(rejection.reason.clone()), Some(rejection.message.clone()));
     }
     let api = input.pod.status.as_ref();
     let api_phase = api.and_then(|status| status.phase.as_deref());
-    let fixed = [api_phase, input.old.phase.as_deref()].into_iter().find(|phase| is_terminal(*phase)).flatten();
+    let fixed = [api_phase, input.old.phase.as_deref()]
+        .into_iter()
+        .find(|phase| is_terminal(*phase))
+        .flatten();
     let phase = fixed.unwrap_or_else(|| phase(spec, containers, input.terminal));
     let keep = input.old.phase.as_deref() == Some(phase);
-    let kept = |old: &Option<String>, api: Option<&String>| old.clone().or_else(|| api.cloned()).filter(|_| keep);
+    let kept = |old: &Option<String>, api: Option<&String>| {
+        old.clone().or_else(|| api.cloned()).filter(|_| keep)
+    };
     let reason = kept(&input.old.reason, api.and_then(|status| status.reason.as_ref()));
     let message = kept(&input.old.message, api.and_then(|status| status.message.as_ref()));
     (phase.to_owned(), reason, message)
@@ -129,8 +146,14 @@ pub fn phase(spec: &PodSpec, statuses: &[ContainerStatus], terminal: bool) -> &'
     match count {
         Count { waiting: 1.., .. } => "Pending",
         Count { running: 1.., unknown: 0, .. } => "Running",
-        Count { running: 0, stopped: 1.., unknown: 0, .. } if !terminal && count.restartable > 0 => "Running",
-        Count { running: 0, stopped: 1.., unknown: 0, .. } if count.stopped == count.succeeded => "Succeeded",
+        Count { running: 0, stopped: 1.., unknown: 0, .. }
+            if !terminal && count.restartable > 0 =>
+        {
+            "Running"
+        }
+        Count { running: 0, stopped: 1.., unknown: 0, .. } if count.stopped == count.succeeded => {
+            "Succeeded"
+        }
         Count { running: 0, stopped: 1.., unknown: 0, .. } => "Failed",
         _ => "Pending",
     }
@@ -149,11 +172,14 @@ struct Count {
 impl Count {
     fn add(&mut self, spec: &PodSpec, status: Option<&ContainerStatus>) {
         let state = status.and_then(|status| status.state.as_ref());
-        let last = status.and_then(|status| status.last_state.as_ref()).and_then(|state| state.terminated.as_ref());
+        let last = status
+            .and_then(|status| status.last_state.as_ref())
+            .and_then(|state| state.terminated.as_ref());
         match state {
             Some(state) if state.running.is_some() => self.running += 1,
             Some(state) if state.terminated.is_some() => {
-                let exit_code = state.terminated.as_ref().map_or(0, |terminated| terminated.exit_code);
+                let exit_code =
+                    state.terminated.as_ref().map_or(0, |terminated| terminated.exit_code);
                 self.stop(spec, exit_code);
                 self.succeeded += usize::from(exit_code == 0);
             }

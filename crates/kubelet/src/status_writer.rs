@@ -57,7 +57,11 @@ impl StatusWriter {
     }
 }
 
-async fn write_all(api: Arc<dyn PodApi>, mut wanted: watch::Receiver<Option<Version>>, written: watch::Sender<u64>) {
+async fn write_all(
+    api: Arc<dyn PodApi>,
+    mut wanted: watch::Receiver<Option<Version>>,
+    written: watch::Sender<u64>,
+) {
     let mut known: Option<Pod> = None;
     let mut pause = RETRY_FIRST;
     while wanted.changed().await.is_ok() {
@@ -69,7 +73,9 @@ async fn write_all(api: Arc<dyn PodApi>, mut wanted: watch::Receiver<Option<Vers
                     written.send_replace(version.number);
                     break;
                 }
-                Err(error) => tracing::warn!(pod = %names::display(&version.pod), %error, "status not written, will try again"),
+                Err(error) => {
+                    tracing::warn!(pod = %names::display(&version.pod), %error, "status not written, will try again")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -80,10 +86,18 @@ async fn write_all(api: Arc<dyn PodApi>, mut wanted: watch::Receiver<Option<Vers
     }
 }
 
-async fn write(api: &dyn PodApi, version: &Version, known: &mut Option<Pod>) -> Result<(), ApiFailure> {
+async fn write(
+    api: &dyn PodApi,
+    version: &Version,
+    known: &mut Option<Pod>,
+) -> Result<(), ApiFailure> {
     let base = newer(known.as_ref(), &version.pod);
     let empty = PodStatus::default();
-    let Some(patch) = status_patch(names::uid(&version.pod), base.status.as_ref().unwrap_or(&empty), &version.status) else {
+    let Some(patch) = status_patch(
+        names::uid(&version.pod),
+        base.status.as_ref().unwrap_or(&empty),
+        &version.status,
+    ) else {
         return Ok(());
     };
     match api.patch_status(&version.pod, &patch).await {
@@ -101,7 +115,9 @@ async fn write(api: &dyn PodApi, version: &Version, known: &mut Option<Pod>) -> 
 }
 
 fn newer<'a>(known: Option<&'a Pod>, seen: &'a Pod) -> &'a Pod {
-    let revision = |pod: &Pod| pod.metadata.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+    let revision = |pod: &Pod| {
+        pod.metadata.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok())
+    };
     match known {
         Some(known) if revision(known) >= revision(seen) => known,
         _ => seen,
@@ -122,8 +138,11 @@ pub fn status_patch(uid: &str, base: &PodStatus, new: &PodStatus) -> Option<Valu
         }
         match after {
             Some(after) if key == "conditions" => patch_conditions(&mut patch, before, after),
-            Some(Value::Array(items)) if REPLACED_LISTS.contains(&key.as_str()) && before.is_some() => {
-                let items = std::iter::once(json!({"$patch": "replace"})).chain(items.iter().cloned());
+            Some(Value::Array(items))
+                if REPLACED_LISTS.contains(&key.as_str()) && before.is_some() =>
+            {
+                let items =
+                    std::iter::once(json!({"$patch": "replace"})).chain(items.iter().cloned());
                 patch.insert(key.clone(), items.collect());
             }
             after => {
@@ -147,7 +166,11 @@ fn patch_conditions(patch: &mut Map<String, Value>, before: Option<&Value>, afte
     let (before, after) = (list(before), list(Some(after)));
     let same_fields_gone = |old: &Value, new: &Value| {
         // A field that went away must be named, because merging keeps what is not.
-        let gone = old.as_object().into_iter().flatten().filter(|(key, _)| new.get(key.as_str()).is_none());
+        let gone = old
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| new.get(key.as_str()).is_none());
         gone.map(|(key, _)| (key.clone(), Value::Null)).collect::<Map<_, _>>()
     };
     let changed = after.iter().filter_map(|new| {
@@ -163,7 +186,8 @@ fn patch_conditions(patch: &mut Map<String, Value>, before: Option<&Value>, afte
     if !changed.is_empty() {
         patch.insert("conditions".into(), changed.into());
     }
-    let order = |list: &[Value]| list.iter().map(|item| json!({"type": item["type"]})).collect::<Vec<_>>();
+    let order =
+        |list: &[Value]| list.iter().map(|item| json!({"type": item["type"]})).collect::<Vec<_>>();
     patch.insert("$setElementOrder/conditions".into(), order(&after).into());
 }
 
@@ -173,7 +197,12 @@ mod tests {
     use k8s_openapi::api::core::v1::{PodCondition, PodIP};
 
     fn condition(type_: &str, status: &str, reason: Option<&str>) -> PodCondition {
-        PodCondition { type_: type_.into(), status: status.into(), reason: reason.map(str::to_owned), ..PodCondition::default() }
+        PodCondition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.map(str::to_owned),
+            ..PodCondition::default()
+        }
     }
 
     #[test]
@@ -189,13 +218,19 @@ mod tests {
             phase: Some("Pending".into()),
             message: Some("old".into()),
             pod_ips: ips("1"),
-            conditions: Some(vec![condition("PodScheduled", "True", None), condition("Ready", "False", Some("X"))]),
+            conditions: Some(vec![
+                condition("PodScheduled", "True", None),
+                condition("Ready", "False", Some("X")),
+            ]),
             ..PodStatus::default()
         };
         let new = PodStatus {
             phase: Some("Running".into()),
             pod_ips: ips("2"),
-            conditions: Some(vec![condition("Ready", "True", None), condition("PodScheduled", "True", None)]),
+            conditions: Some(vec![
+                condition("Ready", "True", None),
+                condition("PodScheduled", "True", None),
+            ]),
             ..PodStatus::default()
         };
         let expected = json!({

@@ -38,7 +38,9 @@ pub enum Channel {
 impl Channel {
     /// The channel with this number.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Channel::Stdin, Channel::Stdout, Channel::Stderr, Channel::Error, Channel::Resize].into_iter().find(|it| *it as u8 == number)
+        [Channel::Stdin, Channel::Stdout, Channel::Stderr, Channel::Error, Channel::Resize]
+            .into_iter()
+            .find(|it| *it as u8 == number)
     }
 
     /// The channel with this SPDY `streamtype`.

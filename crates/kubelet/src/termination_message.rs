@@ -23,18 +23,26 @@ const LOG_TAIL_BYTES: u64 = 64 << 10;
 
 /// Adds the last words to every ended container of `status`.
 pub async fn add_messages(status: &mut PodRuntimeStatus) {
-    for record in status.containers.iter_mut().filter(|record| record.state == ContainerState::Exited) {
+    for record in
+        status.containers.iter_mut().filter(|record| record.state == ContainerState::Exited)
+    {
         let words = last_words(record).await;
         if !words.is_empty() {
-            record.message = if record.message.is_empty() { words } else { format!("{}: {words}", record.message) };
+            record.message = if record.message.is_empty() {
+                words
+            } else {
+                format!("{}: {words}", record.message)
+            };
         }
     }
 }
 
 async fn last_words(record: &ContainerRecord) -> String {
-    let annotation = |key: &str| record.annotations.get(key).map(String::as_str).unwrap_or_default();
+    let annotation =
+        |key: &str| record.annotations.get(key).map(String::as_str).unwrap_or_default();
     let path = annotation(names::TERMINATION_PATH);
-    let host_path = record.mounts.iter().find(|(container, _)| container == path).map(|(_, host)| host);
+    let host_path =
+        record.mounts.iter().find(|(container, _)| container == path).map(|(_, host)| host);
     let written = match host_path {
         Some(host) => read_tail(Path::new(host), MAX_MESSAGE_BYTES).await,
         None => Ok(Vec::new()),
@@ -42,19 +50,35 @@ async fn last_words(record: &ContainerRecord) -> String {
     let written = match written {
         Ok(written) => String::from_utf8_lossy(&written).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return format!("Error on reading termination log {}: {error}", host_path.map_or("", |path| path)),
+        Err(error) => {
+            return format!(
+                "Error on reading termination log {}: {error}",
+                host_path.map_or("", |path| path)
+            );
+        }
     };
     let fallback = annotation(names::TERMINATION_POLICY) == "FallbackToLogsOnError";
-    if written.is_empty() && fallback && record.exit_code != 0 && record.reason != "ContainerCannotRun" {
+    if written.is_empty()
+        && fallback
+        && record.exit_code != 0
+        && record.reason != "ContainerCannotRun"
+    {
         return from_log(record).await;
     }
     written
 }
 
 async fn from_log(record: &ContainerRecord) -> String {
-    let Ok(tail) = read_tail(Path::new(&record.log_path), LOG_TAIL_BYTES).await else { return String::new() };
-    let lines: Vec<LogLine> = tail.split_inclusive(|byte| *byte == b'\n').filter_map(|line| parse(line).ok()).collect();
-    let text: Vec<u8> = lines.iter().skip(lines.len().saturating_sub(MAX_LOG_LINES)).flat_map(LogLine::output).collect();
+    let Ok(tail) = read_tail(Path::new(&record.log_path), LOG_TAIL_BYTES).await else {
+        return String::new();
+    };
+    let lines: Vec<LogLine> =
+        tail.split_inclusive(|byte| *byte == b'\n').filter_map(|line| parse(line).ok()).collect();
+    let text: Vec<u8> = lines
+        .iter()
+        .skip(lines.len().saturating_sub(MAX_LOG_LINES))
+        .flat_map(LogLine::output)
+        .collect();
     String::from_utf8_lossy(&text[text.len().saturating_sub(MAX_LOG_BYTES)..]).into_owned()
 }
 

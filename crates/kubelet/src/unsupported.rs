@@ -27,7 +27,10 @@ pub fn unsupported(spec: &PodSpec) -> Vec<String> {
     check(spec.overhead.as_ref().is_some_and(|overhead| !overhead.is_empty()), "overhead");
     check(some(&spec.resource_claims), "resourceClaims");
     check(spec.resources.is_some(), "resources");
-    check(spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()), "runtimeClassName");
+    check(
+        spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()),
+        "runtimeClassName",
+    );
     check(some(&spec.volumes), "volumes");
     if let Some(context) = &spec.security_context {
         pod_security(context, &mut check);
@@ -48,13 +51,18 @@ fn some<T>(list: &Option<Vec<T>>) -> bool {
 }
 
 fn pod_security(context: &PodSecurityContext, check: &mut impl FnMut(bool, &str)) {
-    check(context.app_armor_profile.as_ref().is_some_and(|it| it.type_ != "Unconfined"), "securityContext.appArmorProfile");
+    check(
+        context.app_armor_profile.as_ref().is_some_and(|it| it.type_ != "Unconfined"),
+        "securityContext.appArmorProfile",
+    );
     check(context.se_linux_options.is_some(), "securityContext.seLinuxOptions");
     check(context.windows_options.is_some(), "securityContext.windowsOptions");
 }
 
 fn container_fields(container: &Container, check: &mut impl FnMut(bool, &str)) {
-    let file_key = |env: &k8s_openapi::api::core::v1::EnvVar| env.value_from.as_ref().is_some_and(|from| from.file_key_ref.is_some());
+    let file_key = |env: &k8s_openapi::api::core::v1::EnvVar| {
+        env.value_from.as_ref().is_some_and(|from| from.file_key_ref.is_some())
+    };
     check(container.env.iter().flatten().any(file_key), "env[].valueFrom.fileKeyRef");
     check(container.lifecycle.is_some(), "lifecycle");
     check(container.liveness_probe.is_some(), "livenessProbe");
@@ -71,7 +79,10 @@ fn container_fields(container: &Container, check: &mut impl FnMut(bool, &str)) {
 }
 
 fn container_security(context: &SecurityContext, check: &mut impl FnMut(bool, &str)) {
-    check(context.app_armor_profile.as_ref().is_some_and(|it| it.type_ != "Unconfined"), "securityContext.appArmorProfile");
+    check(
+        context.app_armor_profile.as_ref().is_some_and(|it| it.type_ != "Unconfined"),
+        "securityContext.appArmorProfile",
+    );
     check(context.se_linux_options.is_some(), "securityContext.seLinuxOptions");
     check(context.windows_options.is_some(), "securityContext.windowsOptions");
 }
@@ -92,7 +103,9 @@ mod tests {
 
     #[test]
     fn plain_pod_is_supported() {
-        assert!(unsupported(&spec(Container { name: "a".into(), ..Container::default() })).is_empty());
+        assert!(
+            unsupported(&spec(Container { name: "a".into(), ..Container::default() })).is_empty()
+        );
     }
 
     #[test]

@@ -26,9 +26,16 @@ pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Makes what the container's configuration refers to.
-pub(super) async fn prepare(paths: &Paths, pod: &Pod, domain: &str, ips: &[String], config: &cri::ContainerConfig) -> io::Result<()> {
+pub(super) async fn prepare(
+    paths: &Paths,
+    pod: &Pod,
+    domain: &str,
+    ips: &[String],
+    config: &cri::ContainerConfig,
+) -> io::Result<()> {
     let logs = paths.pod_logs(names::namespace(pod), names::name(pod), names::uid(pod));
-    let container = &config.metadata.as_ref().map(|metadata| metadata.name.clone()).unwrap_or_default();
+    let container =
+        &config.metadata.as_ref().map(|metadata| metadata.name.clone()).unwrap_or_default();
     make_directory(&logs.join(container)).await?;
     make_directory(&paths.pod(names::uid(pod))).await?;
     write_hosts(paths, pod, domain, ips).await?;
@@ -56,12 +63,16 @@ async fn write_hosts(paths: &Paths, pod: &Pod, domain: &str, ips: &[String]) -> 
 
 /// Attempts that left logs behind although the runtime forgot them, as after a reboot.
 pub(super) async fn restart_count_from_logs(paths: &Paths, pod: &Pod, container: &str) -> u32 {
-    let directory = paths.pod_logs(names::namespace(pod), names::name(pod), names::uid(pod)).join(container);
+    let directory =
+        paths.pod_logs(names::namespace(pod), names::name(pod), names::uid(pod)).join(container);
     let Ok(mut entries) = fs::read_dir(directory).await else { return 0 };
     let mut next = 0;
     while let Ok(Some(entry)) = entries.next_entry().await {
         let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.split_once(".log")).and_then(|(number, _)| number.parse::<u32>().ok());
+        let number = name
+            .to_str()
+            .and_then(|name| name.split_once(".log"))
+            .and_then(|(number, _)| number.parse::<u32>().ok());
         next = next.max(number.map_or(0, |number| number + 1));
     }
     next

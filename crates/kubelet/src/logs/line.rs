@@ -41,7 +41,8 @@ pub fn parse(line: &[u8]) -> Result<LogLine<'_>, NotALogLine> {
     let mut next = || parts.next().ok_or(NotALogLine);
     let (time, stream, tags) = (next()?, next()?, next()?);
     let content = next().unwrap_or_default();
-    let time = std::str::from_utf8(time).ok().and_then(|time| time.parse().ok()).ok_or(NotALogLine)?;
+    let time =
+        std::str::from_utf8(time).ok().and_then(|time| time.parse().ok()).ok_or(NotALogLine)?;
     let stream = match stream {
         b"stdout" => Stream::Stdout,
         b"stderr" => Stream::Stderr,
@@ -72,8 +73,17 @@ mod tests {
         let line = parse(b"2026-01-02T03:04:05.000000006Z stderr P a b\n").expect("line");
         assert_eq!((line.stream, line.partial, line.content), (Stream::Stderr, true, &b"a b"[..]));
         assert_eq!(parse(b"2026-01-02T03:04:05Z stdout F ").expect("line").content, b"");
-        assert_eq!(parse(b"2026-01-02T03:04:05+01:00 stdout F x").expect("offset").time.to_string(), "2026-01-02T02:04:05Z");
-        for bad in [&b""[..], b"x", b"2026-01-02T03:04:05Z stdin F x", b"2026-01-02T03:04:05Z stdout X x", b"now stdout F x"] {
+        assert_eq!(
+            parse(b"2026-01-02T03:04:05+01:00 stdout F x").expect("offset").time.to_string(),
+            "2026-01-02T02:04:05Z"
+        );
+        for bad in [
+            &b""[..],
+            b"x",
+            b"2026-01-02T03:04:05Z stdin F x",
+            b"2026-01-02T03:04:05Z stdout X x",
+            b"now stdout F x",
+        ] {
             assert_eq!(parse(bad), Err(NotALogLine));
         }
     }

@@ -3,7 +3,14 @@
 use super::*;
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|n| format!("2026-01-01T00:00:{n:02}.5Z {} F line {n}\n", if n % 2 == 0 { "stdout" } else { "stderr" })).collect()
+    range
+        .map(|n| {
+            format!(
+                "2026-01-01T00:00:{n:02}.5Z {} F line {n}\n",
+                if n % 2 == 0 { "stdout" } else { "stderr" }
+            )
+        })
+        .collect()
 }
 
 struct Fixture {
@@ -16,7 +23,11 @@ impl Fixture {
     fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         std::fs::write(directory.path().join("0.log"), text).expect("written");
-        Self { directory, watcher: DirectoryWatcher::start().expect("inotify"), containers: broadcast::channel(8).0 }
+        Self {
+            directory,
+            watcher: DirectoryWatcher::start().expect("inotify"),
+            containers: broadcast::channel(8).0,
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -44,26 +55,45 @@ async fn log_05_tail_since_and_limit() {
     let fixture = Fixture::new(&lines(0..5));
     let default = LogOptions::default;
     assert_eq!(fixture.read(default()).await, "line 0\nline 1\nline 2\nline 3\nline 4\n");
-    assert_eq!(fixture.read(LogOptions { tail_lines: Some(2), ..default() }).await, "line 3\nline 4\n");
+    assert_eq!(
+        fixture.read(LogOptions { tail_lines: Some(2), ..default() }).await,
+        "line 3\nline 4\n"
+    );
     assert_eq!(fixture.read(LogOptions { tail_lines: Some(0), ..default() }).await, "");
-    assert_eq!(fixture.read(LogOptions { tail_lines: Some(99), ..default() }).await.lines().count(), 5);
+    assert_eq!(
+        fixture.read(LogOptions { tail_lines: Some(99), ..default() }).await.lines().count(),
+        5
+    );
     let since = "2026-01-01T00:00:03Z".parse().expect("time");
-    assert_eq!(fixture.read(LogOptions { since: Some(since), ..default() }).await, "line 3\nline 4\n");
-    assert_eq!(fixture.read(LogOptions { limit_bytes: Some(10), ..default() }).await, "line 0\nlin");
-    assert_eq!(fixture.read(LogOptions { stream: Some(Stream::Stderr), ..default() }).await, "line 1\nline 3\n");
+    assert_eq!(
+        fixture.read(LogOptions { since: Some(since), ..default() }).await,
+        "line 3\nline 4\n"
+    );
+    assert_eq!(
+        fixture.read(LogOptions { limit_bytes: Some(10), ..default() }).await,
+        "line 0\nlin"
+    );
+    assert_eq!(
+        fixture.read(LogOptions { stream: Some(Stream::Stderr), ..default() }).await,
+        "line 1\nline 3\n"
+    );
 }
 
 #[tokio::test]
 async fn log_04_timestamps_have_nine_digits() {
     let partial = "2026-01-01T00:00:00.5Z stdout P ab\n2026-01-01T00:00:01Z stdout F c\n2026-01-01T00:00:02Z stdout F d\n";
-    let made = Fixture::new(partial).read(LogOptions { timestamps: true, ..LogOptions::default() }).await;
+    let made =
+        Fixture::new(partial).read(LogOptions { timestamps: true, ..LogOptions::default() }).await;
     assert_eq!(made, "2026-01-01T00:00:00.500000000Z abc\n2026-01-01T00:00:02.000000000Z d\n");
 }
 
 #[tokio::test]
 async fn log_05_tail_of_a_long_file() {
-    let text: String = (0..20_000).map(|n| format!("2026-01-01T00:00:00Z stdout F {n}\n")).collect();
-    let made = Fixture::new(&text).read(LogOptions { tail_lines: Some(9_000), ..LogOptions::default() }).await;
+    let text: String =
+        (0..20_000).map(|n| format!("2026-01-01T00:00:00Z stdout F {n}\n")).collect();
+    let made = Fixture::new(&text)
+        .read(LogOptions { tail_lines: Some(9_000), ..LogOptions::default() })
+        .await;
     assert_eq!(made.lines().next(), Some("11000"));
     assert_eq!(made.lines().count(), 9_000);
 }

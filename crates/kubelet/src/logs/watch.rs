@@ -42,7 +42,10 @@ impl DirectoryWatcher {
     /// When the kernel gives no instance.
     pub fn start() -> io::Result<Self> {
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        #[expect(deprecated, reason = "an OwnedFd never gives up its descriptor, which is all the unsafe successor asks for")]
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd never gives up its descriptor, which is all the unsafe successor asks for"
+        )]
         let fd = AsyncFd::new(fd)?;
         let inner = Arc::new(Inner { fd, watches: Mutex::default() });
         tokio::spawn(run(Arc::downgrade(&inner)));
@@ -56,7 +59,12 @@ impl DirectoryWatcher {
     pub fn watch(&self, directory: &Path) -> io::Result<DirectoryWatch> {
         use inotify::WatchFlags as Flags;
         let mut watches = self.0.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let flags = Flags::MODIFY | Flags::CREATE | Flags::MOVED_FROM | Flags::MOVED_TO | Flags::DELETE | Flags::ONLYDIR;
+        let flags = Flags::MODIFY
+            | Flags::CREATE
+            | Flags::MOVED_FROM
+            | Flags::MOVED_TO
+            | Flags::DELETE
+            | Flags::ONLYDIR;
         let id = inotify::add_watch(self.0.fd.get_ref().as_fd(), directory, flags)?;
         let changes = watches.entry(id).or_insert_with(|| watch::channel(0).0).subscribe();
         Ok(DirectoryWatch { inner: self.0.clone(), id, changes: Some(changes) })

@@ -62,15 +62,24 @@ impl NodeAgent {
         let fields = format!("metadata.name={}", self.identity.name);
         let cache = informers.store_with_fields::<Node>(&fields);
         self.hand_out_pod_cidrs(&cache);
-        let lease = LeaseKeeper::new(self.client.clone(), &self.identity.name, registered.metadata.uid.clone());
+        let lease = LeaseKeeper::new(
+            self.client.clone(),
+            &self.identity.name,
+            registered.metadata.uid.clone(),
+        );
         tokio::join!(lease.run(shutdown.clone()), self.keep_status(registered, shutdown));
     }
 
     fn hand_out_pod_cidrs(&self, cache: &Cache<Node>) {
         let sender = self.pod_cidrs.clone();
         cache.on_change(move |change| {
-            let Some(spec) = change.new.as_ref().and_then(|node| node.spec.as_ref()) else { return };
-            let ranges = spec.pod_cidrs.clone().unwrap_or_else(|| spec.pod_cidr.clone().into_iter().collect());
+            let Some(spec) = change.new.as_ref().and_then(|node| node.spec.as_ref()) else {
+                return;
+            };
+            let ranges = spec
+                .pod_cidrs
+                .clone()
+                .unwrap_or_else(|| spec.pod_cidr.clone().into_iter().collect());
             sender.send_if_modified(|current| {
                 let news = !ranges.is_empty() && *current != ranges;
                 if news {
@@ -106,7 +115,9 @@ impl NodeAgent {
         }
         let old = api.get(&self.identity.name).await?;
         match metadata_patch(&old.metadata, &wanted.metadata) {
-            Some(patch) => api.patch(&self.identity.name, &PatchParams::default(), &Patch::Merge(patch)).await,
+            Some(patch) => {
+                api.patch(&self.identity.name, &PatchParams::default(), &Patch::Merge(patch)).await
+            }
             None => Ok(old),
         }
     }
@@ -155,7 +166,10 @@ impl NodeAgent {
             return Ok(None);
         }
         let key = ObjectKey::cluster(&self.identity.name);
-        let node = client::apply_status::<Node>(&self.client, &key, |node| node.status = Some(after(node))).await?;
+        let node = client::apply_status::<Node>(&self.client, &key, |node| {
+            node.status = Some(after(node))
+        })
+        .await?;
         self.tell(&before, node.status.as_ref());
         Ok(Some(node))
     }
@@ -173,7 +187,9 @@ impl NodeAgent {
         facts::read_pressure(&mut live, &self.root_dir);
         match self.node.cri.status().await {
             Ok(answer) => live.errors = runtime_errors(&answer.status.unwrap_or_default()),
-            Err(error) => live.errors.push(format!("container runtime status check failed: {error}")),
+            Err(error) => {
+                live.errors.push(format!("container runtime status check failed: {error}"))
+            }
         }
         if live.errors.is_empty() && !*self.node.network_ready.borrow() {
             live.errors.push(NETWORK_NOT_READY.to_owned());
@@ -188,10 +204,19 @@ impl NodeAgent {
 
 /// What the runtime's own conditions say against running pods, in Kubernetes' words.
 fn runtime_errors(status: &cri::RuntimeStatus) -> Vec<String> {
-    let about = [("RuntimeReady", "container runtime not ready"), ("NetworkReady", "container runtime network not ready")];
-    let error = |(type_, text): (&str, &str)| match status.conditions.iter().find(|it| it.r#type == type_) {
+    let about = [
+        ("RuntimeReady", "container runtime not ready"),
+        ("NetworkReady", "container runtime network not ready"),
+    ];
+    let error = |(type_, text): (&str, &str)| match status
+        .conditions
+        .iter()
+        .find(|it| it.r#type == type_)
+    {
         Some(it) if it.status => None,
-        Some(it) => Some(format!("{text}: {type_}=false reason:{} message:{}", it.reason, it.message)),
+        Some(it) => {
+            Some(format!("{text}: {type_}=false reason:{} message:{}", it.reason, it.message))
+        }
         None => Some(format!("{text}: the runtime does not say whether it is")),
     };
     about.into_iter().filter_map(error).collect()
@@ -209,7 +234,9 @@ mod tests {
             reason: "R".into(),
             message: "m".into(),
         };
-        let of = |ready, network| cri::RuntimeStatus { conditions: vec![condition("RuntimeReady", ready), condition("NetworkReady", network)] };
+        let of = |ready, network| cri::RuntimeStatus {
+            conditions: vec![condition("RuntimeReady", ready), condition("NetworkReady", network)],
+        };
         assert!(runtime_errors(&of(true, true)).is_empty());
         assert_eq!(
             runtime_errors(&of(true, false)),

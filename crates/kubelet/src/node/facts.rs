@@ -46,7 +46,8 @@ impl Facts {
         let meminfo = text("/proc/meminfo");
         let machine_id = text("/etc/machine-id");
         let firmware = text("/sys/class/dmi/id/product_uuid");
-        let os_release = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release"));
+        let os_release = fs::read_to_string("/etc/os-release")
+            .or_else(|_| fs::read_to_string("/usr/lib/os-release"));
         Ok(Self {
             architecture: go_architecture(std::env::consts::ARCH).to_owned(),
             cpus: count_cpus(&text("/sys/devices/system/cpu/online")),
@@ -67,7 +68,8 @@ impl Facts {
 pub fn read_pressure(live: &mut Live, root: &Path) {
     let available = meminfo_bytes(&text("/proc/meminfo"), "MemAvailable");
     live.memory_pressure = available.is_some_and(|bytes| bytes < RESERVED_MEMORY_BYTES);
-    live.disk_pressure = disk(root).is_ok_and(|(total, free)| free < total / 100 * RESERVED_DISK_PERCENT);
+    live.disk_pressure =
+        disk(root).is_ok_and(|(total, free)| free < total / 100 * RESERVED_DISK_PERCENT);
 }
 
 fn text(path: &str) -> String {
@@ -116,10 +118,13 @@ fn pretty_name(os_release: &str) -> String {
 
 fn hugepages(directory: &Path) -> BTreeMap<u64, u64> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
-    let size = |name: &str| -> Option<u64> { name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok() };
+    let size = |name: &str| -> Option<u64> {
+        name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()
+    };
     let pages = entries.flatten().filter_map(|entry| {
         let page_bytes = size(entry.file_name().to_str()?)? << 10;
-        let count: u64 = fs::read_to_string(entry.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
+        let count: u64 =
+            fs::read_to_string(entry.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
         Some((page_bytes, page_bytes * count))
     });
     pages.collect()
@@ -145,7 +150,10 @@ mod tests {
 
     #[test]
     fn node_11_os_image_is_the_pretty_name() {
-        assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"), "Debian GNU/Linux 12");
+        assert_eq!(
+            pretty_name("ID=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"),
+            "Debian GNU/Linux 12"
+        );
         assert_eq!(pretty_name(""), "Linux");
     }
 }

@@ -34,7 +34,12 @@ pub struct LeaseKeeper {
 impl LeaseKeeper {
     /// A keeper of the lease of `node`, whose object has this uid.
     pub fn new(client: kube::Client, node: &str, node_uid: Option<String>) -> Self {
-        Self { api: Api::namespaced(client, NAMESPACE), node: node.to_owned(), node_uid, current: None }
+        Self {
+            api: Api::namespaced(client, NAMESPACE),
+            node: node.to_owned(),
+            node_uid,
+            current: None,
+        }
     }
 
     /// Renews until `shutdown`.
@@ -66,14 +71,22 @@ impl LeaseKeeper {
         let params = PostParams::default();
         let written = match known {
             Some(lease) => {
-                let renewed = lease_at(&self.node, self.node_uid.as_deref(), lease, Timestamp::now());
+                let renewed =
+                    lease_at(&self.node, self.node_uid.as_deref(), lease, Timestamp::now());
                 match self.api.replace(&self.node, &params, &renewed).await {
-                    Err(error) if error.is_conflict() || error.is_not_found() => return Box::pin(self.renew()).await,
+                    Err(error) if error.is_conflict() || error.is_not_found() => {
+                        return Box::pin(self.renew()).await;
+                    }
                     result => result?,
                 }
             }
             None => {
-                let lease = lease_at(&self.node, self.node_uid.as_deref(), Lease::default(), Timestamp::now());
+                let lease = lease_at(
+                    &self.node,
+                    self.node_uid.as_deref(),
+                    Lease::default(),
+                    Timestamp::now(),
+                );
                 self.api.create(&params, &lease).await?
             }
         };

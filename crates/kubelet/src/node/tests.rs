@@ -28,7 +28,8 @@ fn facts() -> Facts {
 }
 
 fn made(old: &NodeStatus, errors: &[&str], second: i64) -> NodeStatus {
-    let live = Live { errors: errors.iter().map(|text| (*text).to_owned()).collect(), ..Live::default() };
+    let live =
+        Live { errors: errors.iter().map(|text| (*text).to_owned()).collect(), ..Live::default() };
     status(old, &identity(), &facts(), &live, at(second))
 }
 
@@ -49,7 +50,9 @@ fn node_05_capacity_and_allocatable_name_every_resource() {
 #[test]
 fn node_06_07_conditions_speak_kubernetes_words_and_ready_is_last() {
     let status = made(&NodeStatus::default(), &[], 1);
-    let words = |it: &NodeCondition| (it.type_.clone(), it.status.clone(), it.reason.clone().unwrap_or_default());
+    let words = |it: &NodeCondition| {
+        (it.type_.clone(), it.status.clone(), it.reason.clone().unwrap_or_default())
+    };
     let all: Vec<_> = status.conditions.iter().flatten().map(words).collect();
     let expected = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory"),
@@ -79,7 +82,10 @@ fn node_08_heartbeat_moves_and_transition_does_not() {
 fn node_16_events_follow_transitions() {
     let none = NodeStatus::default();
     let broken = made(&none, &["x"], 1);
-    assert_eq!(transitions(&none, &broken), ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"]);
+    assert_eq!(
+        transitions(&none, &broken),
+        ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"]
+    );
     let well = made(&broken, &[], 2);
     assert_eq!(transitions(&broken, &well), ["NodeReady"]);
     assert_eq!(transitions(&well, &made(&well, &["x"], 3)), ["NodeNotReady"]);
@@ -102,12 +108,20 @@ fn metadata_patch_names_only_what_is_missing() {
     let mut old = wanted.clone();
     old.labels.as_mut().expect("labels").remove("disk");
     let patch = metadata_patch(&old, &wanted).expect("a patch");
-    assert_eq!(patch, serde_json::json!({"metadata": {"labels": {"disk": "ssd"}, "annotations": {}}}));
+    assert_eq!(
+        patch,
+        serde_json::json!({"metadata": {"labels": {"disk": "ssd"}, "annotations": {}}})
+    );
 }
 
 #[test]
 fn node_10_images_are_sorted_and_bounded() {
-    let image = |id: &str, size| cri::Image { id: id.into(), size, repo_tags: vec![id.into()], ..cri::Image::default() };
+    let image = |id: &str, size| cri::Image {
+        id: id.into(),
+        size,
+        repo_tags: vec![id.into()],
+        ..cri::Image::default()
+    };
     let many: Vec<_> = (0..60).map(|n| image(&format!("i{n}"), n)).collect();
     let shown = images(&many);
     assert_eq!((shown.len(), shown[0].size_bytes), (50, Some(59)));

@@ -28,7 +28,14 @@ fn running_pod_needs_nothing() {
 /// TERM-01: what happens to a container that ended, by policy and exit code.
 #[test]
 fn term_01_restart_follows_policy() {
-    let cases = [("Always", 0, true), ("Always", 1, true), ("OnFailure", 0, false), ("OnFailure", 1, true), ("Never", 0, false), ("Never", 1, false)];
+    let cases = [
+        ("Always", 0, true),
+        ("Always", 1, true),
+        ("OnFailure", 0, false),
+        ("OnFailure", 1, true),
+        ("Never", 0, false),
+        ("Never", 1, false),
+    ];
     for (policy, code, restarts) in cases {
         let status = observed(vec![container("b", 0, Running, 0), container("a", 2, Exited, code)]);
         let done = actions(&with_policy(pod(&["a", "b"]), policy), &status);
@@ -66,7 +73,10 @@ fn term_04_crash_loop_waits_with_message() {
     let status = observed(vec![container("a", 1, Exited, 1)]);
     let done = compute_pod_actions(&pod, &status, &backoffs, at(110));
     assert!(done.is_empty());
-    assert_eq!(done.wait[0].message, "back-off 20s restarting failed container=a pod=web_default(u1)");
+    assert_eq!(
+        done.wait[0].message,
+        "back-off 20s restarting failed container=a pod=web_default(u1)"
+    );
     assert_eq!(done.wait[0].event, "Back-off restarting failed container a in pod web_default(u1)");
     assert_eq!(done.requeue_at(), Some(at(122)));
     assert_eq!(starts(&compute_pod_actions(&pod, &status, &backoffs, at(122))), [(0, 2)]);
@@ -103,6 +113,9 @@ fn sandbox_without_address_or_with_a_twin_is_replaced() {
     bare.ips.clear();
     let status = PodRuntimeStatus { sandboxes: vec![bare], containers: vec![] };
     assert!(actions(&pod(&["a"]), &status).create_sandbox);
-    let twins = PodRuntimeStatus { sandboxes: vec![sandbox(1, true), sandbox(0, true)], containers: vec![] };
+    let twins = PodRuntimeStatus {
+        sandboxes: vec![sandbox(1, true), sandbox(0, true)],
+        containers: vec![],
+    };
     assert_eq!(actions(&pod(&["a"]), &twins).attempt, 2);
 }

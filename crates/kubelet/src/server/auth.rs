@@ -31,10 +31,16 @@ pub enum Caller {
 /// The caller a verified chain stands for.
 pub fn caller(chain: &[CertificateDer<'_>]) -> Caller {
     let Some(leaf) = chain.first() else { return Caller::Unknown };
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return Caller::Unknown };
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else {
+        return Caller::Unknown;
+    };
     let subject = certificate.subject();
     let name = subject.iter_common_name().find_map(|name| name.as_str().ok()).map(str::to_owned);
-    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
+    let groups = subject
+        .iter_organization()
+        .filter_map(|group| group.as_str().ok())
+        .map(str::to_owned)
+        .collect();
     name.map_or(Caller::Unknown, |name| Caller::Known { name, groups })
 }
 
@@ -48,7 +54,9 @@ pub fn server_config(tls: ServingTls) -> Result<Arc<rustls::ServerConfig>, rustl
     for authority in tls.client_ca {
         roots.add(authority)?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build();
     let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?

@@ -28,7 +28,9 @@ const QUEUE: usize = 8;
 fn options(query: &Query, now: Timestamp) -> Option<LogOptions> {
     let number = |key: &str| query.first(key).map(str::parse::<i64>).transpose();
     let size = |key: &str| Some(number(key).ok()?.map(usize::try_from).transpose().ok()?);
-    let seconds = number("sinceSeconds").ok()?.map(|seconds| now.checked_sub(SignedDuration::from_secs(seconds)).ok());
+    let seconds = number("sinceSeconds")
+        .ok()?
+        .map(|seconds| now.checked_sub(SignedDuration::from_secs(seconds)).ok());
     let time = query.first("sinceTime").map(|time| time.parse::<Timestamp>()).transpose().ok()?;
     let stream = match query.first("stream") {
         None | Some("All") => None,
@@ -51,8 +53,17 @@ fn options(query: &Query, now: Timestamp) -> Option<LogOptions> {
 ///
 /// # Errors
 /// In Kubernetes' words, when there is none.
-fn container_id(pod: &str, status: &PodStatus, container: &str, previous: bool) -> Result<String, String> {
-    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+fn container_id(
+    pod: &str,
+    status: &PodStatus,
+    container: &str,
+    previous: bool,
+) -> Result<String, String> {
+    let lists = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
     let mut all = lists.into_iter().flat_map(|list| list.iter().flatten());
     let Some(status) = all.find(|status| status.name == container) else {
         return Err(format!("container \"{container}\" in pod \"{pod}\" is not available"));
@@ -60,13 +71,17 @@ fn container_id(pod: &str, status: &PodStatus, container: &str, previous: bool) 
     let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let last_id = last.and_then(|last| last.container_id.clone()).filter(|id| !id.is_empty());
     if previous {
-        return last_id.ok_or_else(|| format!("previous terminated container \"{container}\" in pod \"{pod}\" not found"));
+        return last_id.ok_or_else(|| {
+            format!("previous terminated container \"{container}\" in pod \"{pod}\" not found")
+        });
     }
     let state = status.state.clone().unwrap_or_default();
     let ended = || format!("container \"{container}\" in pod \"{pod}\" is terminated");
     match (state.running, state.terminated) {
         (Some(_), _) => status.container_id.clone().ok_or_else(|| waiting(pod, container, status)),
-        (None, Some(now)) => now.container_id.filter(|id| !id.is_empty()).or(last_id).ok_or_else(ended),
+        (None, Some(now)) => {
+            now.container_id.filter(|id| !id.is_empty()).or(last_id).ok_or_else(ended)
+        }
         (None, None) if last.is_some() => last_id.ok_or_else(ended),
         (None, None) => Err(waiting(pod, container, status)),
     }
@@ -93,10 +108,16 @@ impl Server {
             return text(StatusCode::NOT_FOUND, format!("pod \"{}\" does not exist", target.pod));
         };
         if !super::sessions::has_container(&handle.pod(), &target.container) {
-            let message = format!("container \"{}\" not found in pod \"{}\"", target.container, target.pod);
+            let message =
+                format!("container \"{}\" not found in pod \"{}\"", target.container, target.pod);
             return text(StatusCode::NOT_FOUND, message);
         }
-        let id = match container_id(&target.pod, &handle.status(), &target.container, query.flag("previous")) {
+        let id = match container_id(
+            &target.pod,
+            &handle.status(),
+            &target.container,
+            query.flag("previous"),
+        ) {
             Ok(id) => id,
             Err(message) => return text(StatusCode::BAD_REQUEST, message),
         };
@@ -105,7 +126,12 @@ impl Server {
         let plain = id.split_once("://").map_or(id.as_str(), |(_, plain)| plain);
         let path = match self.log_path(plain).await {
             Ok(path) => path,
-            Err(message) => return text(StatusCode::BAD_REQUEST, format!("unable to retrieve container logs for {id}: {message}")),
+            Err(message) => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    format!("unable to retrieve container logs for {id}: {message}"),
+                );
+            }
         };
         let liveness = Liveness { cri: self.cri.clone(), container_id: plain.to_owned(), changed };
         self.send_log(path, options, liveness)
@@ -114,7 +140,9 @@ impl Server {
     async fn log_path(&self, id: &str) -> Result<PathBuf, String> {
         let status = self.cri.container_status(id).await.map_err(|error| error.message)?;
         let path = PathBuf::from(status.log_path);
-        tokio::fs::metadata(&path).await.map_err(|error| format!("failed to open log file {}: {error}", path.display()))?;
+        tokio::fs::metadata(&path)
+            .await
+            .map_err(|error| format!("failed to open log file {}: {error}", path.display()))?;
         Ok(path)
     }
 
@@ -128,9 +156,12 @@ impl Server {
                 tracing::warn!(log = shown, %error, "a log breaks off");
             }
         });
-        let frames = ReceiverStream::new(receiver).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        let frames =
+            ReceiverStream::new(receiver).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
         let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
         response
     }
 }

@@ -9,7 +9,10 @@ use crate::pod_workers::PodTable;
 
 /// The pods of this node with the status this kubelet gave them, as JSON.
 pub fn pods(table: &PodTable) -> String {
-    let items = table.all().into_iter().map(|handle| Pod { status: Some(handle.status()), ..handle.pod().as_ref().clone() });
+    let items = table
+        .all()
+        .into_iter()
+        .map(|handle| Pod { status: Some(handle.status()), ..handle.pod().as_ref().clone() });
     let list = List { items: items.collect(), ..List::<Pod>::default() };
     // The types of the API always become JSON.
     serde_json::to_string(&list).unwrap_or_default()
@@ -19,8 +22,10 @@ pub fn pods(table: &PodTable) -> String {
 pub fn metrics(node_name: &str, table: &PodTable) -> String {
     let all = table.all();
     let statuses: Vec<_> = all.iter().map(|handle| handle.status()).collect();
-    let running_pods = statuses.iter().filter(|status| status.phase.as_deref() == Some("Running")).count();
-    let containers = || statuses.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let running_pods =
+        statuses.iter().filter(|status| status.phase.as_deref() == Some("Running")).count();
+    let containers =
+        || statuses.iter().flat_map(|status| status.container_statuses.iter().flatten());
     let states = || containers().filter_map(|container| container.state.as_ref());
     let running = states().filter(|state| state.running.is_some()).count();
     let exited = states().filter(|state| state.terminated.is_some()).count();

@@ -43,7 +43,12 @@ impl Route {
     /// What `path` asks for; `None` when there is nothing.
     pub fn parse(path: &str) -> Option<Self> {
         let decode = |part: &str| percent_decode(part);
-        let parts: Vec<String> = path.strip_prefix('/')?.trim_end_matches('/').split('/').map(decode).collect::<Option<_>>()?;
+        let parts: Vec<String> = path
+            .strip_prefix('/')?
+            .trim_end_matches('/')
+            .split('/')
+            .map(decode)
+            .collect::<Option<_>>()?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let target = |ns: &str, pod: &str, uid: Option<&str>, container: &str| Target {
             ns: ns.to_owned(),
@@ -55,15 +60,25 @@ impl Route {
             ["healthz"] => Some(Route::Healthz),
             ["pods"] => Some(Route::Pods),
             ["metrics"] => Some(Route::Metrics),
-            ["containerLogs", ns, pod, container] => Some(Route::ContainerLogs(target(ns, pod, None, container))),
+            ["containerLogs", ns, pod, container] => {
+                Some(Route::ContainerLogs(target(ns, pod, None, container)))
+            }
             ["run", ns, pod, container] => Some(Route::Run(target(ns, pod, None, container))),
-            ["run", ns, pod, uid, container] => Some(Route::Run(target(ns, pod, Some(uid), container))),
+            ["run", ns, pod, uid, container] => {
+                Some(Route::Run(target(ns, pod, Some(uid), container)))
+            }
             ["exec", ns, pod, container] => Some(Route::Exec(target(ns, pod, None, container))),
-            ["exec", ns, pod, uid, container] => Some(Route::Exec(target(ns, pod, Some(uid), container))),
+            ["exec", ns, pod, uid, container] => {
+                Some(Route::Exec(target(ns, pod, Some(uid), container)))
+            }
             ["attach", ns, pod, container] => Some(Route::Attach(target(ns, pod, None, container))),
-            ["attach", ns, pod, uid, container] => Some(Route::Attach(target(ns, pod, Some(uid), container))),
+            ["attach", ns, pod, uid, container] => {
+                Some(Route::Attach(target(ns, pod, Some(uid), container)))
+            }
             ["portForward", ns, pod] => Some(Route::PortForward(target(ns, pod, None, ""))),
-            ["portForward", ns, pod, uid] => Some(Route::PortForward(target(ns, pod, Some(uid), ""))),
+            ["portForward", ns, pod, uid] => {
+                Some(Route::PortForward(target(ns, pod, Some(uid), "")))
+            }
             _ => None,
         }
     }
@@ -71,9 +86,13 @@ impl Route {
     /// Whether the path takes this method.
     pub fn allows(&self, method: &Method) -> bool {
         match self {
-            Route::Healthz | Route::Pods | Route::Metrics | Route::ContainerLogs(_) => matches!(*method, Method::GET | Method::HEAD),
+            Route::Healthz | Route::Pods | Route::Metrics | Route::ContainerLogs(_) => {
+                matches!(*method, Method::GET | Method::HEAD)
+            }
             Route::Run(_) => *method == Method::POST,
-            Route::Exec(_) | Route::Attach(_) | Route::PortForward(_) => matches!(*method, Method::GET | Method::POST),
+            Route::Exec(_) | Route::Attach(_) | Route::PortForward(_) => {
+                matches!(*method, Method::GET | Method::POST)
+            }
         }
     }
 }
@@ -81,7 +100,10 @@ impl Route {
 fn percent_decode(part: &str) -> Option<String> {
     // Names of the API need no escapes but may have them; a plus is no space in a path.
     let escaped = part.replace('+', "%2B");
-    form_urlencoded::parse(escaped.as_bytes()).next().map(|(text, _)| text.into_owned()).filter(|text| !text.is_empty())
+    form_urlencoded::parse(escaped.as_bytes())
+        .next()
+        .map(|(text, _)| text.into_owned())
+        .filter(|text| !text.is_empty())
 }
 
 /// A query; the first value of a key counts.
@@ -101,7 +123,11 @@ impl Query {
 
     /// The first value of a key, unless it is empty.
     pub fn first(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// Whether a key says yes.
@@ -141,7 +167,10 @@ mod tests {
     #[test]
     fn methods_are_checked() {
         assert!(Route::Healthz.allows(&Method::GET) && !Route::Healthz.allows(&Method::POST));
-        assert!(Route::Exec(Target::default()).allows(&Method::POST) && Route::Exec(Target::default()).allows(&Method::GET));
+        assert!(
+            Route::Exec(Target::default()).allows(&Method::POST)
+                && Route::Exec(Target::default()).allows(&Method::GET)
+        );
     }
 
     #[test]

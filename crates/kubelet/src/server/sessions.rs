@@ -36,7 +36,9 @@ pub(super) fn has_container(pod: &Pod, name: &str) -> bool {
     let Some(spec) = &pod.spec else { return false };
     let init = spec.init_containers.iter().flatten().map(|container| &container.name);
     let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| &container.name);
-    init.chain(spec.containers.iter().map(|container| &container.name)).chain(ephemeral).any(|known| known == name)
+    init.chain(spec.containers.iter().map(|container| &container.name))
+        .chain(ephemeral)
+        .any(|known| known == name)
 }
 
 /// A refusal: status and text.
@@ -66,7 +68,11 @@ enum Upgrade {
 /// Every value of a header that may come in several lines or with commas.
 fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+    values
+        .flat_map(|value| value.split(','))
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
+        .collect()
 }
 
 fn wants(headers: &HeaderMap, protocol: &str) -> bool {
@@ -74,8 +80,11 @@ fn wants(headers: &HeaderMap, protocol: &str) -> bool {
 }
 
 fn not_negotiated(offered: &[String], known: &[&str]) -> Refusal {
-    let message =
-        format!("unable to negotiate protocol: client supports [{}], server accepts [{}]", offered.join(" "), known.join(" "));
+    let message = format!(
+        "unable to negotiate protocol: client supports [{}], server accepts [{}]",
+        offered.join(" "),
+        known.join(" ")
+    );
     Refusal(StatusCode::FORBIDDEN, message)
 }
 
@@ -87,7 +96,9 @@ fn remote_command_upgrade(headers: &HeaderMap) -> Result<Upgrade, Refusal> {
     if wants(headers, "websocket") {
         let offered = list(headers, "sec-websocket-protocol");
         let known: Vec<_> = websocket::SUBPROTOCOLS.iter().map(|protocol| protocol.name).collect();
-        return websocket::negotiate(&offered).map(Upgrade::WebSocket).ok_or_else(|| not_negotiated(&offered, &known));
+        return websocket::negotiate(&offered)
+            .map(Upgrade::WebSocket)
+            .ok_or_else(|| not_negotiated(&offered, &known));
     }
     if !wants(headers, spdy::PROTOCOL) {
         return Err(upgrade_required());
@@ -97,13 +108,17 @@ fn remote_command_upgrade(headers: &HeaderMap) -> Result<Upgrade, Refusal> {
         return Ok(Upgrade::Spdy(None));
     }
     let known = || not_negotiated(&offered, &remote_command::SPDY_PROTOCOLS);
-    remote_command::negotiate_spdy(&offered).map(|protocol| Upgrade::Spdy(Some(protocol))).ok_or_else(known)
+    remote_command::negotiate_spdy(&offered)
+        .map(|protocol| Upgrade::Spdy(Some(protocol)))
+        .ok_or_else(known)
 }
 
 fn port_forward_upgrade(headers: &HeaderMap) -> Result<Upgrade, Refusal> {
     if wants(headers, "websocket") {
         let offered = list(headers, "sec-websocket-protocol");
-        return tunnel::negotiate(&offered).map(|_| Upgrade::Tunnel).ok_or_else(|| not_negotiated(&offered, &[tunnel::SUBPROTOCOL]));
+        return tunnel::negotiate(&offered)
+            .map(|_| Upgrade::Tunnel)
+            .ok_or_else(|| not_negotiated(&offered, &[tunnel::SUBPROTOCOL]));
     }
     if !wants(headers, spdy::PROTOCOL) {
         return Err(upgrade_required());
@@ -118,18 +133,30 @@ fn port_forward_upgrade(headers: &HeaderMap) -> Result<Upgrade, Refusal> {
 
 /// The answer that ends HTTP on the connection.
 fn switching(headers: &HeaderMap, upgrade: Upgrade) -> Result<Response<Body>, Refusal> {
-    let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header(header::CONNECTION, "Upgrade");
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade");
     let protocol = match upgrade {
         Upgrade::Spdy(protocol) => {
             response = response.header(header::UPGRADE, spdy::PROTOCOL);
             protocol.map(|protocol| (STREAM_PROTOCOL, protocol))
         }
         Upgrade::WebSocket(_) | Upgrade::Tunnel => {
-            let missing = || Refusal(StatusCode::BAD_REQUEST, "challenge/response error: no Sec-WebSocket-Key".into());
+            let missing = || {
+                Refusal(
+                    StatusCode::BAD_REQUEST,
+                    "challenge/response error: no Sec-WebSocket-Key".into(),
+                )
+            };
             let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(missing)?;
             response = response.header(header::UPGRADE, "websocket");
-            response = response.header(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()));
-            let name = if let Upgrade::WebSocket(protocol) = upgrade { protocol.name } else { tunnel::SUBPROTOCOL };
+            response =
+                response.header(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()));
+            let name = if let Upgrade::WebSocket(protocol) = upgrade {
+                protocol.name
+            } else {
+                tunnel::SUBPROTOCOL
+            };
             Some(("sec-websocket-protocol", name)).filter(|(_, name)| !name.is_empty())
         }
     };
@@ -152,14 +179,20 @@ fn streams(query: &Query) -> Result<Streams, Refusal> {
     if wanted.stdin || wanted.stdout || wanted.stderr {
         return Ok(wanted);
     }
-    Err(Refusal(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr".into()))
+    Err(Refusal(
+        StatusCode::BAD_REQUEST,
+        "you must specify at least 1 of stdin, stdout, stderr".into(),
+    ))
 }
 
 /// The id of the attempt of a container that runs.
 async fn running_container(cri: &Cri, pod: &Pod, container: &str) -> Result<String, Refusal> {
     let runtime = cri.pod_status(names::uid(pod)).await.map_err(failed)?;
-    let running = runtime.latest(container).filter(|record| record.state == ContainerState::Running);
-    running.map(|record| record.id.clone()).ok_or_else(|| failed(format!("container not found (\"{container}\")")))
+    let running =
+        runtime.latest(container).filter(|record| record.state == ContainerState::Running);
+    running
+        .map(|record| record.id.clone())
+        .ok_or_else(|| failed(format!("container not found (\"{container}\")")))
 }
 
 impl Server {
@@ -168,14 +201,25 @@ impl Server {
         found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "pod does not exist".into()))
     }
 
-    pub(super) async fn exec(&self, target: &Target, query: &str, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn exec(
+        &self,
+        target: &Target,
+        query: &str,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         self.try_exec(target, &Query::parse(query), request).await.unwrap_or_else(Response::from)
     }
 
-    async fn try_exec(&self, target: &Target, query: &Query, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn try_exec(
+        &self,
+        target: &Target,
+        query: &Query,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Refusal> {
         let streams = streams(query)?;
         let upgrade = remote_command_upgrade(request.headers())?;
-        let container_id = running_container(&self.cri, &self.pod(target)?.pod(), &target.container).await?;
+        let container_id =
+            running_container(&self.cri, &self.pod(target)?.pod(), &target.container).await?;
         let wanted = cri::ExecRequest {
             container_id,
             cmd: query.all("command"),
@@ -188,14 +232,25 @@ impl Server {
         self.remote_command(request, upgrade, streams, &url, WithoutStatus::IsFailure).await
     }
 
-    pub(super) async fn attach(&self, target: &Target, query: &str, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn attach(
+        &self,
+        target: &Target,
+        query: &str,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         self.try_attach(target, &Query::parse(query), request).await.unwrap_or_else(Response::from)
     }
 
-    async fn try_attach(&self, target: &Target, query: &Query, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn try_attach(
+        &self,
+        target: &Target,
+        query: &Query,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Refusal> {
         let streams = streams(query)?;
         let upgrade = remote_command_upgrade(request.headers())?;
-        let container_id = running_container(&self.cri, &self.pod(target)?.pod(), &target.container).await?;
+        let container_id =
+            running_container(&self.cri, &self.pod(target)?.pod(), &target.container).await?;
         let wanted = cri::AttachRequest {
             container_id,
             tty: streams.tty,
@@ -222,7 +277,8 @@ impl Server {
             let client: ClientSession = match upgrade {
                 Upgrade::WebSocket(protocol) => websocket::session(io, protocol, streams).await?,
                 Upgrade::Spdy(protocol) => {
-                    let oldest = remote_command::SPDY_PROTOCOLS[remote_command::SPDY_PROTOCOLS.len() - 1];
+                    let oldest =
+                        remote_command::SPDY_PROTOCOLS[remote_command::SPDY_PROTOCOLS.len() - 1];
                     remote_command::spdy_session(io, protocol.unwrap_or(oldest), streams).await?
                 }
                 Upgrade::Tunnel => return Err(io::ErrorKind::Unsupported.into()),
@@ -242,24 +298,41 @@ impl Server {
         });
     }
 
-    pub(super) async fn port_forward(&self, target: &Target, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn port_forward(
+        &self,
+        target: &Target,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         self.try_port_forward(target, request).await.unwrap_or_else(Response::from)
     }
 
-    async fn try_port_forward(&self, target: &Target, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn try_port_forward(
+        &self,
+        target: &Target,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Refusal> {
         let upgrade = port_forward_upgrade(request.headers())?;
         let pod = self.pod(target)?.pod();
         let runtime = self.cri.pod_status(names::uid(&pod)).await.map_err(failed)?;
         let Some(sandbox) = runtime.sandbox().filter(|sandbox| sandbox.ready) else {
-            return Err(failed(format!("unable to do port forwarding: pod {} is not running", target.pod)));
+            return Err(failed(format!(
+                "unable to do port forwarding: pod {} is not running",
+                target.pod
+            )));
         };
-        let forwarder = Arc::new(PodForwarder { cri: self.cri.clone(), sandbox: sandbox.id.clone(), pod: names::display(&pod) });
+        let forwarder = Arc::new(PodForwarder {
+            cri: self.cri.clone(),
+            sandbox: sandbox.id.clone(),
+            pod: names::display(&pod),
+        });
         let answer = switching(request.headers(), upgrade)?;
         self.spawn_session(async move {
             let io = TokioIo::new(hyper::upgrade::on(request).await.map_err(io::Error::other)?);
             match upgrade {
                 Upgrade::Tunnel => port_forward::serve(tunnel::open(io).await, forwarder).await,
-                Upgrade::Spdy(_) | Upgrade::WebSocket(_) => port_forward::serve(io, forwarder).await,
+                Upgrade::Spdy(_) | Upgrade::WebSocket(_) => {
+                    port_forward::serve(io, forwarder).await
+                }
             }
             Ok(())
         });
@@ -273,7 +346,8 @@ impl Server {
 
     async fn try_run(&self, target: &Target, query: &Query) -> Result<Response<Body>, Refusal> {
         let id = running_container(&self.cri, &self.pod(target)?.pod(), &target.container).await?;
-        let command = query.first("cmd").unwrap_or_default().split(' ').map(str::to_owned).collect();
+        let command =
+            query.first("cmd").unwrap_or_default().split(' ').map(str::to_owned).collect();
         let done = self.cri.exec_sync(&id, command, RUN_TIMEOUT_SECONDS).await.map_err(failed)?;
         let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         match done.exit_code {
@@ -307,16 +381,27 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+            .collect()
     }
 
     #[test]
     fn exec_clients_agree_on_a_protocol() {
-        let websocket = headers(&[("upgrade", "websocket"), ("sec-websocket-protocol", "v9, v5.channel.k8s.io")]);
-        assert!(matches!(remote_command_upgrade(&websocket), Ok(Upgrade::WebSocket(it)) if it.name == "v5.channel.k8s.io"));
+        let websocket = headers(&[
+            ("upgrade", "websocket"),
+            ("sec-websocket-protocol", "v9, v5.channel.k8s.io"),
+        ]);
+        assert!(
+            matches!(remote_command_upgrade(&websocket), Ok(Upgrade::WebSocket(it)) if it.name == "v5.channel.k8s.io")
+        );
         let spdy = headers(&[("upgrade", "SPDY/3.1"), (STREAM_PROTOCOL, "v4.channel.k8s.io")]);
         assert_eq!(remote_command_upgrade(&spdy), Ok(Upgrade::Spdy(Some("v4.channel.k8s.io"))));
-        assert_eq!(remote_command_upgrade(&headers(&[("upgrade", "SPDY/3.1")])), Ok(Upgrade::Spdy(None)));
+        assert_eq!(
+            remote_command_upgrade(&headers(&[("upgrade", "SPDY/3.1")])),
+            Ok(Upgrade::Spdy(None))
+        );
         assert_eq!(remote_command_upgrade(&headers(&[])), Err(upgrade_required()));
         let unknown = headers(&[("upgrade", "SPDY/3.1"), (STREAM_PROTOCOL, "v9")]);
         let refusal = remote_command_upgrade(&unknown).expect_err("unknown");
@@ -325,7 +410,10 @@ mod tests {
 
     #[test]
     fn exec_13_port_forward_is_spdy_or_a_tunnel() {
-        let tunnelled = headers(&[("upgrade", "websocket"), ("sec-websocket-protocol", "SPDY/3.1+portforward.k8s.io")]);
+        let tunnelled = headers(&[
+            ("upgrade", "websocket"),
+            ("sec-websocket-protocol", "SPDY/3.1+portforward.k8s.io"),
+        ]);
         assert_eq!(port_forward_upgrade(&tunnelled), Ok(Upgrade::Tunnel));
         let spdy = headers(&[("upgrade", "SPDY/3.1"), (STREAM_PROTOCOL, "portforward.k8s.io")]);
         assert_eq!(port_forward_upgrade(&spdy), Ok(Upgrade::Spdy(Some("portforward.k8s.io"))));

@@ -28,14 +28,22 @@ impl Verdict {
 }
 
 /// All conditions of the new status; `status` has everything else already.
-pub(super) fn conditions(input: &StatusInput<'_>, spec: &PodSpec, status: &PodStatus) -> Vec<PodCondition> {
-    let foreign = |condition: &&PodCondition| !KUBELET_CONDITIONS.contains(&condition.type_.as_str());
+pub(super) fn conditions(
+    input: &StatusInput<'_>,
+    spec: &PodSpec,
+    status: &PodStatus,
+) -> Vec<PodCondition> {
+    let foreign =
+        |condition: &&PodCondition| !KUBELET_CONDITIONS.contains(&condition.type_.as_str());
     let api = input.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut conditions: Vec<_> = api.filter(foreign).cloned().collect();
     let containers_ready = containers_ready(spec, status);
     let ready = ready(spec, &conditions, &containers_ready);
-    let verdicts = [sandbox_ready(input), initialized(status), ready, containers_ready, Verdict::yes()];
-    conditions.extend(KUBELET_CONDITIONS.iter().zip(verdicts).map(|(type_, verdict)| make(input, type_, verdict)));
+    let verdicts =
+        [sandbox_ready(input), initialized(status), ready, containers_ready, Verdict::yes()];
+    conditions.extend(
+        KUBELET_CONDITIONS.iter().zip(verdicts).map(|(type_, verdict)| make(input, type_, verdict)),
+    );
     conditions
 }
 
@@ -50,13 +58,19 @@ fn make(input: &StatusInput<'_>, type_: &str, verdict: Verdict) -> PodCondition 
         message: verdict.message,
         observed_generation: input.pod.metadata.generation,
         last_probe_time: None,
-        last_transition_time: before.and_then(|old| old.last_transition_time.clone()).or(Some(Time(input.now))),
+        last_transition_time: before
+            .and_then(|old| old.last_transition_time.clone())
+            .or(Some(Time(input.now))),
     }
 }
 
 fn sandbox_ready(input: &StatusInput<'_>) -> Verdict {
-    let host_network = input.pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
-    let ready = input.runtime.sandbox().is_some_and(|sandbox| sandbox.ready && (host_network || !sandbox.ips.is_empty()));
+    let host_network =
+        input.pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
+    let ready = input
+        .runtime
+        .sandbox()
+        .is_some_and(|sandbox| sandbox.ready && (host_network || !sandbox.ips.is_empty()));
     Verdict { status: ready, reason: None, message: None }
 }
 
@@ -71,27 +85,52 @@ fn containers_ready(spec: &PodSpec, status: &PodStatus) -> Verdict {
         Some("Failed") => return Verdict::no("PodFailed", None),
         _ => {}
     }
-    let find = |name: &str| status.container_statuses.iter().flatten().find(|status| status.name == name);
+    let find =
+        |name: &str| status.container_statuses.iter().flatten().find(|status| status.name == name);
     let names = || spec.containers.iter().map(|container| container.name.as_str());
     let unknown: Vec<_> = names().filter(|name| find(name).is_none()).collect();
-    let unready: Vec<_> = names().filter(|name| find(name).is_some_and(|status| !status.ready)).collect();
-    let part = |label: &str, names: &[&str]| (!names.is_empty()).then(|| format!("containers with {label} status: [{}]", names.join(" ")));
-    let message = [part("unknown", &unknown), part("unready", &unready)].into_iter().flatten().collect::<Vec<_>>().join(", ");
-    if message.is_empty() { Verdict::yes() } else { Verdict::no("ContainersNotReady", Some(message)) }
+    let unready: Vec<_> =
+        names().filter(|name| find(name).is_some_and(|status| !status.ready)).collect();
+    let part = |label: &str, names: &[&str]| {
+        (!names.is_empty())
+            .then(|| format!("containers with {label} status: [{}]", names.join(" ")))
+    };
+    let message = [part("unknown", &unknown), part("unready", &unready)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if message.is_empty() {
+        Verdict::yes()
+    } else {
+        Verdict::no("ContainersNotReady", Some(message))
+    }
 }
 
 fn ready(spec: &PodSpec, foreign: &[PodCondition], containers: &Verdict) -> Verdict {
     if !containers.status {
-        return Verdict { status: false, reason: containers.reason, message: containers.message.clone() };
+        return Verdict {
+            status: false,
+            reason: containers.reason,
+            message: containers.message.clone(),
+        };
     }
     let gates = spec.readiness_gates.iter().flatten().map(|gate| gate.condition_type.as_str());
-    let closed = gates.filter_map(|gate| match foreign.iter().find(|condition| condition.type_ == gate) {
-        None => Some(format!("corresponding condition of pod readiness gate {gate:?} does not exist.")),
-        Some(condition) if condition.status != "True" => {
-            Some(format!("the status of pod readiness gate {gate:?} is not \"True\", but {}", condition.status))
-        }
-        Some(_) => None,
-    });
+    let closed =
+        gates.filter_map(|gate| match foreign.iter().find(|condition| condition.type_ == gate) {
+            None => Some(format!(
+                "corresponding condition of pod readiness gate {gate:?} does not exist."
+            )),
+            Some(condition) if condition.status != "True" => Some(format!(
+                "the status of pod readiness gate {gate:?} is not \"True\", but {}",
+                condition.status
+            )),
+            Some(_) => None,
+        });
     let message = closed.collect::<Vec<_>>().join(", ");
-    if message.is_empty() { Verdict::yes() } else { Verdict::no("ReadinessGatesNotReady", Some(message)) }
+    if message.is_empty() {
+        Verdict::yes()
+    } else {
+        Verdict::no("ReadinessGatesNotReady", Some(message))
+    }
 }

@@ -4,10 +4,17 @@ use super::*;
 use crate::fixtures::{at, container, observed, pod, sandbox, with_policy};
 use crate::runtime_status::ContainerState::{Created, Exited, Running};
 
-fn generate(pod: &Pod, runtime: &PodRuntimeStatus, waiting: &[(&str, &str)], terminal: bool) -> PodStatus {
+fn generate(
+    pod: &Pod,
+    runtime: &PodRuntimeStatus,
+    waiting: &[(&str, &str)],
+    terminal: bool,
+) -> PodStatus {
     let waiting = waiting
         .iter()
-        .map(|(name, reason)| (name.to_string(), WaitingReason { reason: reason.to_string(), message: "why".into() }))
+        .map(|(name, reason)| {
+            (name.to_string(), WaitingReason { reason: reason.to_string(), message: "why".into() })
+        })
         .collect();
     let input = StatusInput {
         pod,
@@ -49,7 +56,8 @@ fn pod_11_phase_follows_containers() {
     ];
     for (policy, records, terminal, expected) in cases {
         let text = format!("{policy} {records:?}");
-        let status = generate(&with_policy(pod(&["a", "b"]), policy), &observed(records), &[], terminal);
+        let status =
+            generate(&with_policy(pod(&["a", "b"]), policy), &observed(records), &[], terminal);
         assert_eq!(status.phase.as_deref(), Some(expected), "{text}");
     }
 }
@@ -73,7 +81,11 @@ fn pod_12_running_pod_is_ready() {
 fn pod_12_unready_containers_are_named() {
     let runtime = observed(vec![container("a", 0, Running, 0)]);
     let status = generate(&pod(&["a", "b", "c"]), &runtime, &[("b", "ErrImagePull")], false);
-    let expected = ("False".to_owned(), Some("ContainersNotReady".to_owned()), Some("containers with unready status: [b c]".to_owned()));
+    let expected = (
+        "False".to_owned(),
+        Some("ContainersNotReady".to_owned()),
+        Some("containers with unready status: [b c]".to_owned()),
+    );
     assert_eq!(truth(&status, "Ready"), expected);
     assert_eq!(truth(&status, "ContainersReady"), expected);
     assert_eq!(truth(&status, "Initialized").0, "True");
@@ -82,7 +94,10 @@ fn pod_12_unready_containers_are_named() {
 #[test]
 fn pod_12_completed_pod_says_so() {
     let pod = with_policy(pod(&["a"]), "Never");
-    let runtime = PodRuntimeStatus { sandboxes: vec![sandbox(0, false)], containers: vec![container("a", 0, Exited, 0)] };
+    let runtime = PodRuntimeStatus {
+        sandboxes: vec![sandbox(0, false)],
+        containers: vec![container("a", 0, Exited, 0)],
+    };
     let status = generate(&pod, &runtime, &[], false);
     assert_eq!(status.phase.as_deref(), Some("Succeeded"));
     assert_eq!(truth(&status, "Ready"), ("False".into(), Some("PodCompleted".into()), None));
@@ -98,20 +113,27 @@ fn term_11_last_state_is_previous_attempt() {
     let a = &status.container_statuses.as_ref().expect("statuses")[0];
     let waiting = a.state.as_ref().and_then(|state| state.waiting.as_ref()).expect("waiting");
     assert_eq!(waiting.reason.as_deref(), Some("CrashLoopBackOff"));
-    let last = a.last_state.as_ref().and_then(|state| state.terminated.as_ref()).expect("terminated");
+    let last =
+        a.last_state.as_ref().and_then(|state| state.terminated.as_ref()).expect("terminated");
     assert_eq!((last.exit_code, last.reason.as_deref(), a.restart_count), (7, Some("Error"), 2));
 
     let runtime = observed(vec![container("a", 3, Running, 0), container("a", 2, Exited, 7)]);
     let status = generate(&pod(&["a"]), &runtime, &[], false);
     let a = &status.container_statuses.as_ref().expect("statuses")[0];
     assert!(a.state.as_ref().is_some_and(|state| state.running.is_some()));
-    let last = a.last_state.as_ref().and_then(|state| state.terminated.as_ref()).expect("terminated");
+    let last =
+        a.last_state.as_ref().and_then(|state| state.terminated.as_ref()).expect("terminated");
     assert_eq!((last.exit_code, a.restart_count), (7, 3));
 }
 
 #[test]
 fn pod_14_created_container_waits() {
-    let status = generate(&pod(&["a"]), &observed(vec![container("a", 0, Created, 0)]), &[("a", "RunContainerError")], false);
+    let status = generate(
+        &pod(&["a"]),
+        &observed(vec![container("a", 0, Created, 0)]),
+        &[("a", "RunContainerError")],
+        false,
+    );
     let a = &status.container_statuses.as_ref().expect("statuses")[0];
     let waiting = a.state.as_ref().and_then(|state| state.waiting.as_ref()).expect("waiting");
     assert_eq!(waiting.reason.as_deref(), Some("RunContainerError"));
@@ -121,7 +143,11 @@ fn pod_14_created_container_waits() {
 #[test]
 fn terminal_phase_is_kept_whatever_the_runtime_says() {
     let mut pod = pod(&["a"]);
-    pod.status = Some(PodStatus { phase: Some("Failed".into()), reason: Some("Evicted".into()), ..PodStatus::default() });
+    pod.status = Some(PodStatus {
+        phase: Some("Failed".into()),
+        reason: Some("Evicted".into()),
+        ..PodStatus::default()
+    });
     let input = StatusInput {
         pod: &pod,
         runtime: &observed(vec![container("a", 0, Running, 0)]),
@@ -134,7 +160,10 @@ fn terminal_phase_is_kept_whatever_the_runtime_says() {
         now: at(1),
     };
     let status = generate_pod_status(&input);
-    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("Evicted"))
+    );
 }
 
 #[test]
@@ -155,7 +184,9 @@ fn transition_time_moves_only_with_status() {
         now: at(2_000),
     };
     let second = generate_pod_status(&input);
-    let time = |status: &PodStatus| condition(status, "Ready").and_then(|it| it.last_transition_time.clone());
+    let time = |status: &PodStatus| {
+        condition(status, "Ready").and_then(|it| it.last_transition_time.clone())
+    };
     assert_eq!(time(&first), time(&second));
     assert_eq!(first.start_time, second.start_time);
 }

@@ -36,7 +36,10 @@ struct Pair {
 }
 
 /// Serves an upgraded connection until the client closes it.
-pub async fn serve<T: AsyncRead + AsyncWrite + Send + 'static>(io: T, forwarder: Arc<dyn Forwarder>) {
+pub async fn serve<T: AsyncRead + AsyncWrite + Send + 'static>(
+    io: T,
+    forwarder: Arc<dyn Forwarder>,
+) {
     let mut connection = spdy::serve(io);
     let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
     let mut running = JoinSet::new();
@@ -48,7 +51,10 @@ pub async fn serve<T: AsyncRead + AsyncWrite + Send + 'static>(io: T, forwarder:
         match kind.as_str() {
             "data" => pair.data = Some(stream),
             "error" => pair.error = Some(stream),
-            other => tracing::debug!(kind = other, "stream of a port-forward that is neither data nor error"),
+            other => tracing::debug!(
+                kind = other,
+                "stream of a port-forward that is neither data nor error"
+            ),
         }
         if let Pair { data: Some(_), error: Some(_) } = pair
             && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&id)
@@ -76,8 +82,15 @@ async fn forward(data: Stream, mut error: Stream, port: String, forwarder: Arc<d
     let _ = writer.finish().await;
 }
 
-async fn connect_and_copy(reader: StreamReader, writer: &mut StreamWriter, port: &str, forwarder: &dyn Forwarder) -> io::Result<()> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("unable to parse \"{port}\" as a port"));
+async fn connect_and_copy(
+    reader: StreamReader,
+    writer: &mut StreamWriter,
+    port: &str,
+    forwarder: &dyn Forwarder,
+) -> io::Result<()> {
+    let invalid = || {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("unable to parse \"{port}\" as a port"))
+    };
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(invalid)?;
     let runtime = forwarder.open(port).await?;
     let upward = tokio::spawn(carry_up(reader, runtime.writer));
@@ -86,18 +99,26 @@ async fn connect_and_copy(reader: StreamReader, writer: &mut StreamWriter, port:
     result
 }
 
-async fn carry_up<W: AsyncWrite + Unpin>(mut reader: StreamReader, mut writer: FrameWriter<W>) -> io::Result<()> {
+async fn carry_up<W: AsyncWrite + Unpin>(
+    mut reader: StreamReader,
+    mut writer: FrameWriter<W>,
+) -> io::Result<()> {
     while let Some(data) = reader.next().await {
         writer.data(Channel::Stdin as u8, &data).await?;
     }
     writer.close(Channel::Stdin as u8).await
 }
 
-async fn carry_down<R: AsyncRead + Unpin>(mut reader: FrameReader<R>, writer: &mut StreamWriter) -> io::Result<()> {
+async fn carry_down<R: AsyncRead + Unpin>(
+    mut reader: FrameReader<R>,
+    writer: &mut StreamWriter,
+) -> io::Result<()> {
     let mut failure: Option<Bytes> = None;
     while let Some(frame) = reader.next().await? {
         match Channel::from_number(frame.channel) {
-            Some(Channel::Stdout) if !frame.payload.is_empty() => writer.write(frame.payload).await?,
+            Some(Channel::Stdout) if !frame.payload.is_empty() => {
+                writer.write(frame.payload).await?
+            }
             Some(Channel::Stdout) => writer.finish().await?,
             Some(Channel::Error) if !frame.payload.is_empty() => failure = Some(frame.payload),
             _ => {}
@@ -113,7 +134,9 @@ async fn carry_down<R: AsyncRead + Unpin>(mut reader: FrameReader<R>, writer: &m
 fn failure_text(status: &[u8]) -> Option<String> {
     match serde_json::from_slice::<serde_json::Value>(status) {
         Ok(status) if status["status"] == "Success" => None,
-        Ok(status) => Some(status["message"].as_str().map_or_else(|| status.to_string(), str::to_owned)),
+        Ok(status) => {
+            Some(status["message"].as_str().map_or_else(|| status.to_string(), str::to_owned))
+        }
         Err(_) => Some(String::from_utf8_lossy(status).into_owned()),
     }
 }

@@ -25,7 +25,8 @@ const MAX_RESIZE_BYTES: usize = 4 << 10;
 const MAX_STATUS_BYTES: usize = 64 << 10;
 
 /// SPDY's `X-Stream-Protocol-Version`s, the newest first.
-pub const SPDY_PROTOCOLS: [&str; 4] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
+pub const SPDY_PROTOCOLS: [&str; 4] =
+    ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 
 /// The parts of the conversation a client has asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +128,10 @@ pub async fn run(client: ClientSession, runtime: RuntimeStream, without_status: 
     }
 }
 
-async fn carry_input<W: AsyncWrite + Unpin>(mut incoming: mpsc::Receiver<Incoming>, mut writer: FrameWriter<W>) -> io::Result<()> {
+async fn carry_input<W: AsyncWrite + Unpin>(
+    mut incoming: mpsc::Receiver<Incoming>,
+    mut writer: FrameWriter<W>,
+) -> io::Result<()> {
     let mut sizes = BytesMut::new();
     while let Some(message) = incoming.recv().await {
         match message {
@@ -161,14 +165,19 @@ fn complete_sizes(buffer: &mut BytesMut) -> Vec<Value> {
     sizes
 }
 
-async fn carry_output<R: AsyncRead + Unpin>(mut reader: FrameReader<R>, output: &mut dyn ClientOutput) -> io::Result<Option<Value>> {
+async fn carry_output<R: AsyncRead + Unpin>(
+    mut reader: FrameReader<R>,
+    output: &mut dyn ClientOutput,
+) -> io::Result<Option<Value>> {
     let mut status = BytesMut::new();
     while let Some(frame) = reader.next().await? {
         match Channel::from_number(frame.channel) {
             Some(channel @ (Channel::Stdout | Channel::Stderr)) if !frame.payload.is_empty() => {
                 output.data(channel, frame.payload).await?;
             }
-            Some(Channel::Error) if status.len() + frame.payload.len() <= MAX_STATUS_BYTES => status.extend_from_slice(&frame.payload),
+            Some(Channel::Error) if status.len() + frame.payload.len() <= MAX_STATUS_BYTES => {
+                status.extend_from_slice(&frame.payload)
+            }
             _ => {}
         }
     }
@@ -200,9 +209,13 @@ where
         (Channel::Stderr, streams.stderr && !streams.tty),
         (Channel::Resize, resizes),
     ];
-    let wanted: Vec<_> = wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(channel, _)| channel).collect();
-    let opened = tokio::time::timeout(STREAM_CREATION_TIMEOUT, open_streams(&mut connection, &wanted)).await;
-    let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for client to create streams");
+    let wanted: Vec<_> =
+        wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(channel, _)| channel).collect();
+    let opened =
+        tokio::time::timeout(STREAM_CREATION_TIMEOUT, open_streams(&mut connection, &wanted)).await;
+    let timed_out = || {
+        io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for client to create streams")
+    };
     let opened = opened.map_err(|_| timed_out())?;
     let Some(mut opened) = opened else { return Err(io::ErrorKind::UnexpectedEof.into()) };
     let (sender, incoming) = mpsc::channel(QUEUE);
@@ -225,7 +238,10 @@ where
     Ok(ClientSession { incoming, output: Box::new(output), gone })
 }
 
-async fn open_streams(connection: &mut spdy::Connection, wanted: &[Channel]) -> Option<BTreeMap<Channel, spdy::Stream>> {
+async fn open_streams(
+    connection: &mut spdy::Connection,
+    wanted: &[Channel],
+) -> Option<BTreeMap<Channel, spdy::Stream>> {
     let mut opened = BTreeMap::new();
     while !wanted.iter().all(|channel| opened.contains_key(channel)) {
         let stream = connection.accept().await?;
@@ -265,7 +281,9 @@ impl ClientOutput for SpdyOutput {
     }
 
     async fn finish(mut self: Box<Self>, status: &Value) -> io::Result<()> {
-        if let (Some(text), Some(writer)) = (final_text(status, self.json_status), self.writers.get_mut(&Channel::Error)) {
+        if let (Some(text), Some(writer)) =
+            (final_text(status, self.json_status), self.writers.get_mut(&Channel::Error))
+        {
             writer.write(text.into()).await?;
         }
         for writer in self.writers.values_mut() {

@@ -50,7 +50,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         };
         let length = self.0.read_u32().await? as usize;
         if length > MAX_FRAME_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("frame of {length} bytes"),
+            ));
         }
         let mut payload = vec![0; length];
         self.0.read_exact(&mut payload).await?;
@@ -125,10 +128,17 @@ fn parse_url(url: &str) -> Option<(PathBuf, String)> {
 /// # Errors
 /// When the URL is not one of Knarr's runtime, or the runtime refuses.
 pub async fn connect(url: &str) -> io::Result<RuntimeStream> {
-    let unsupported = || io::Error::new(io::ErrorKind::Unsupported, format!("streaming URL {url} of this runtime is not supported"));
+    let unsupported = || {
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("streaming URL {url} of this runtime is not supported"),
+        )
+    };
     let (socket, path) = parse_url(url).ok_or_else(unsupported)?;
     let mut stream = UnixStream::connect(socket).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
     let head = read_head(&mut stream).await?;
     if !head.starts_with("HTTP/1.1 101 ") {
@@ -147,7 +157,10 @@ async fn read_head(stream: &mut UnixStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= MAX_HEAD_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "endless answer from the runtime"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "endless answer from the runtime",
+            ));
         }
         head.push(stream.read_u8().await?);
     }

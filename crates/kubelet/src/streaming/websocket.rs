@@ -39,7 +39,12 @@ pub struct Subprotocol {
     json_status: bool,
 }
 
-const fn subprotocol(name: &'static str, base64: bool, closes_channels: bool, json_status: bool) -> Subprotocol {
+const fn subprotocol(
+    name: &'static str,
+    base64: bool,
+    closes_channels: bool,
+    json_status: bool,
+) -> Subprotocol {
     Subprotocol { name, base64, closes_channels, json_status }
 }
 
@@ -91,7 +96,9 @@ impl Subprotocol {
 
 /// The server's end of an upgraded connection.
 pub async fn accept<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> WebSocketStream<T> {
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES)).max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
@@ -133,7 +140,10 @@ async fn read_all<T: AsyncRead + AsyncWrite + Unpin>(
             Message::Close(_) => break,
             _ => continue,
         };
-        let Some(incoming) = protocol.decode(data).filter(|incoming| streams.takes(incoming)) else { continue };
+        let Some(incoming) = protocol.decode(data).filter(|incoming| streams.takes(incoming))
+        else {
+            continue;
+        };
         // When the session is over the rest is only read to see the client's farewell.
         let _ = sender.send(incoming).await;
     }
@@ -189,8 +199,12 @@ mod tests {
 
     #[test]
     fn first_known_protocol_wins() {
-        let offered = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(negotiate(&offered(&["x", "v4.channel.k8s.io", "v5.channel.k8s.io"])).map(|it| it.name), Some("v4.channel.k8s.io"));
+        let offered =
+            |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            negotiate(&offered(&["x", "v4.channel.k8s.io", "v5.channel.k8s.io"])).map(|it| it.name),
+            Some("v4.channel.k8s.io")
+        );
         assert_eq!(negotiate(&[]).map(|it| it.name), Some(""));
         assert_eq!(negotiate(&offered(&["x"])), None);
     }
@@ -198,14 +212,20 @@ mod tests {
     #[test]
     fn messages_begin_with_their_channel() {
         let v5 = named("v5.channel.k8s.io");
-        assert_eq!(v5.decode(b"\0abc"), Some(Incoming::Data(Channel::Stdin, Bytes::from_static(b"abc"))));
+        assert_eq!(
+            v5.decode(b"\0abc"),
+            Some(Incoming::Data(Channel::Stdin, Bytes::from_static(b"abc")))
+        );
         assert_eq!(v5.decode(&[255, 0]), Some(Incoming::Close(Channel::Stdin)));
         assert_eq!(v5.decode(&[9, 0]), None);
         assert_eq!(v5.decode(b""), None);
         assert_eq!(named("v4.channel.k8s.io").decode(&[255, 0]), None);
         assert_eq!(v5.encode(Channel::Stderr, b"x"), Message::Binary(Bytes::from_static(b"\x02x")));
         let base64 = named("base64.channel.k8s.io");
-        assert_eq!(base64.decode(b"0Zm9vCg=="), Some(Incoming::Data(Channel::Stdin, Bytes::from_static(b"foo\n"))));
+        assert_eq!(
+            base64.decode(b"0Zm9vCg=="),
+            Some(Incoming::Data(Channel::Stdin, Bytes::from_static(b"foo\n")))
+        );
         assert_eq!(base64.encode(Channel::Stdout, b"\n"), Message::text("1Cg=="));
     }
 }

@@ -63,7 +63,11 @@ impl Pki {
         Self { ca: rcgen::CertifiedIssuer::self_signed(params, key).expect("an authority") }
     }
 
-    fn issue(&self, names: &[&str], organization: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    fn issue(
+        &self,
+        names: &[&str],
+        organization: &str,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = rcgen::CertificateParams::new(names).expect("parameters");
         params.distinguished_name.push(rcgen::DnType::CommonName, "someone");
@@ -95,7 +99,10 @@ impl Cluster {
     /// Everything but the kubelet.
     pub async fn without_kubelet() -> Self {
         let api = start_api().await;
-        let client = Client::new(api.transport(UserInfo::authenticated("admin", [GROUP_MASTERS])), "default");
+        let client = Client::new(
+            api.transport(UserInfo::authenticated("admin", [GROUP_MASTERS])),
+            "default",
+        );
         let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
         accounts.create(&PostParams::default(), &account).await.expect("an account");
@@ -182,9 +189,15 @@ impl Cluster {
     }
 
     /// Waits until the pod of this name satisfies `condition`.
-    pub async fn expect_pod(&self, name: &str, what: &str, condition: impl Fn(Option<&Pod>) -> bool) {
+    pub async fn expect_pod(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(Option<&Pod>) -> bool,
+    ) {
         let key = client::ObjectKey::namespaced("default", name);
-        self.expect::<Pod>(what, |pods| pods.has_synced() && condition(pods.get(&key).as_deref())).await;
+        self.expect::<Pod>(what, |pods| pods.has_synced() && condition(pods.get(&key).as_deref()))
+            .await;
     }
 
     /// A connection to the kubelet by a member of `organization`; `None` shows no certificate.
@@ -211,15 +224,22 @@ impl Cluster {
     /// Asks the kubelet for a path.
     pub async fn get(&self, organization: Option<&str>, path: &str) -> Response<Incoming> {
         let io = TokioIo::new(self.connect(organization).await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("a handshake");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(io).await.expect("a handshake");
         tokio::spawn(connection);
-        let request = Request::get(path).header("host", "localhost").body(Empty::<bytes::Bytes>::new()).expect("a request");
+        let request = Request::get(path)
+            .header("host", "localhost")
+            .body(Empty::<bytes::Bytes>::new())
+            .expect("a request");
         sender.send_request(request).await.expect("an answer")
     }
 }
 
 fn named(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-    k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { name: Some(name.into()), ..Default::default() }
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        name: Some(name.into()),
+        ..Default::default()
+    }
 }
 
 fn merge(into: &mut Value, more: Value) {

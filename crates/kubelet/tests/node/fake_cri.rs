@@ -78,9 +78,18 @@ impl FakeCri {
 
     /// Adds a sandbox nobody asked for.
     pub fn add_orphan(&self, uid: &str) {
-        let metadata = cri::PodSandboxMetadata { name: "ghost".into(), uid: uid.into(), namespace: "default".into(), attempt: 0 };
+        let metadata = cri::PodSandboxMetadata {
+            name: "ghost".into(),
+            uid: uid.into(),
+            namespace: "default".into(),
+            attempt: 0,
+        };
         let labels = [("io.kubernetes.pod.uid".to_owned(), uid.to_owned())].into();
-        let config = cri::PodSandboxConfig { metadata: Some(metadata), labels, ..cri::PodSandboxConfig::default() };
+        let config = cri::PodSandboxConfig {
+            metadata: Some(metadata),
+            labels,
+            ..cri::PodSandboxConfig::default()
+        };
         self.with(|table| table.sandboxes.insert(format!("orphan-{uid}"), (config, true)));
     }
 
@@ -91,9 +100,12 @@ impl FakeCri {
 
     /// Lets the running container of this name print a line.
     pub fn print(&self, name: &str, line: &str) {
-        let log = self.with(|table| table.containers.values().find(|it| running(it, name)).expect("runs").log.clone());
+        let log = self.with(|table| {
+            table.containers.values().find(|it| running(it, name)).expect("runs").log.clone()
+        });
         use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(log).expect("a log");
+        let mut file =
+            std::fs::OpenOptions::new().append(true).create(true).open(log).expect("a log");
         writeln!(file, "2026-01-01T00:00:00.000000000Z stdout F {line}").expect("written");
     }
 
@@ -112,10 +124,17 @@ impl FakeCri {
             (container.state, container.exit_code) = (state, code);
             container.config.labels.get("io.kubernetes.pod.uid").cloned()
         });
-        let metadata = cri::PodSandboxMetadata { uid: uid.unwrap_or_default(), ..cri::PodSandboxMetadata::default() };
-        let sandbox = cri::PodSandboxStatus { metadata: Some(metadata), ..cri::PodSandboxStatus::default() };
-        let event =
-            cri::ContainerEventResponse { container_id: id.to_owned(), pod_sandbox_status: Some(sandbox), ..Default::default() };
+        let metadata = cri::PodSandboxMetadata {
+            uid: uid.unwrap_or_default(),
+            ..cri::PodSandboxMetadata::default()
+        };
+        let sandbox =
+            cri::PodSandboxStatus { metadata: Some(metadata), ..cri::PodSandboxStatus::default() };
+        let event = cri::ContainerEventResponse {
+            container_id: id.to_owned(),
+            pod_sandbox_status: Some(sandbox),
+            ..Default::default()
+        };
         // Nobody may be listening yet.
         let _ = self.events.send(event);
     }
@@ -141,7 +160,11 @@ async fn echo(mut stream: UnixStream) {
         if channel != 0 {
             continue;
         }
-        let (channel, data) = if data.is_empty() { (3, br#"{"metadata":{},"status":"Success"}"#.to_vec()) } else { (1, data) };
+        let (channel, data) = if data.is_empty() {
+            (3, br#"{"metadata":{},"status":"Success"}"#.to_vec())
+        } else {
+            (1, data)
+        };
         let length = u32::try_from(data.len()).expect("small");
         let frame = [&[channel][..], &length.to_be_bytes(), &data].concat();
         stream.write_all(&frame).await.expect("echoed");
@@ -151,7 +174,10 @@ async fn echo(mut stream: UnixStream) {
     }
 }
 
-fn matches(labels: &std::collections::HashMap<String, String>, wanted: &std::collections::HashMap<String, String>) -> bool {
+fn matches(
+    labels: &std::collections::HashMap<String, String>,
+    wanted: &std::collections::HashMap<String, String>,
+) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
@@ -172,7 +198,8 @@ macro_rules! refuse {
 
 #[tonic::async_trait]
 impl RuntimeService for FakeCri {
-    type GetContainerEventsStream = Pin<Box<dyn Stream<Item = Result<cri::ContainerEventResponse, Status>> + Send>>;
+    type GetContainerEventsStream =
+        Pin<Box<dyn Stream<Item = Result<cri::ContainerEventResponse, Status>> + Send>>;
 
     async fn version(&self, _: Request<cri::VersionRequest>) -> Answer<cri::VersionResponse> {
         Ok(Response::new(cri::VersionResponse {
@@ -184,12 +211,24 @@ impl RuntimeService for FakeCri {
     }
 
     async fn status(&self, _: Request<cri::StatusRequest>) -> Answer<cri::StatusResponse> {
-        let condition = |name: &str| cri::RuntimeCondition { r#type: name.into(), status: true, ..cri::RuntimeCondition::default() };
-        let status = cri::RuntimeStatus { conditions: vec![condition("RuntimeReady"), condition("NetworkReady")] };
-        Ok(Response::new(cri::StatusResponse { status: Some(status), ..cri::StatusResponse::default() }))
+        let condition = |name: &str| cri::RuntimeCondition {
+            r#type: name.into(),
+            status: true,
+            ..cri::RuntimeCondition::default()
+        };
+        let status = cri::RuntimeStatus {
+            conditions: vec![condition("RuntimeReady"), condition("NetworkReady")],
+        };
+        Ok(Response::new(cri::StatusResponse {
+            status: Some(status),
+            ..cri::StatusResponse::default()
+        }))
     }
 
-    async fn run_pod_sandbox(&self, request: Request<cri::RunPodSandboxRequest>) -> Answer<cri::RunPodSandboxResponse> {
+    async fn run_pod_sandbox(
+        &self,
+        request: Request<cri::RunPodSandboxRequest>,
+    ) -> Answer<cri::RunPodSandboxResponse> {
         let config = request.into_inner().config.expect("a config");
         let pod_sandbox_id = self.with(|table| {
             table.next += 1;
@@ -200,17 +239,32 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::RunPodSandboxResponse { pod_sandbox_id }))
     }
 
-    async fn stop_pod_sandbox(&self, request: Request<cri::StopPodSandboxRequest>) -> Answer<cri::StopPodSandboxResponse> {
-        self.with(|table| table.sandboxes.get_mut(&request.into_inner().pod_sandbox_id).into_iter().for_each(|it| it.1 = false));
+    async fn stop_pod_sandbox(
+        &self,
+        request: Request<cri::StopPodSandboxRequest>,
+    ) -> Answer<cri::StopPodSandboxResponse> {
+        self.with(|table| {
+            table
+                .sandboxes
+                .get_mut(&request.into_inner().pod_sandbox_id)
+                .into_iter()
+                .for_each(|it| it.1 = false)
+        });
         Ok(Response::new(cri::StopPodSandboxResponse {}))
     }
 
-    async fn remove_pod_sandbox(&self, request: Request<cri::RemovePodSandboxRequest>) -> Answer<cri::RemovePodSandboxResponse> {
+    async fn remove_pod_sandbox(
+        &self,
+        request: Request<cri::RemovePodSandboxRequest>,
+    ) -> Answer<cri::RemovePodSandboxResponse> {
         self.with(|table| table.sandboxes.remove(&request.into_inner().pod_sandbox_id));
         Ok(Response::new(cri::RemovePodSandboxResponse {}))
     }
 
-    async fn pod_sandbox_status(&self, request: Request<cri::PodSandboxStatusRequest>) -> Answer<cri::PodSandboxStatusResponse> {
+    async fn pod_sandbox_status(
+        &self,
+        request: Request<cri::PodSandboxStatusRequest>,
+    ) -> Answer<cri::PodSandboxStatusResponse> {
         let id = request.into_inner().pod_sandbox_id;
         let found = self.with(|table| table.sandboxes.get(&id).cloned());
         let (config, ready) = found.ok_or_else(|| Status::not_found("no such sandbox"))?;
@@ -219,17 +273,27 @@ impl RuntimeService for FakeCri {
             metadata: config.metadata,
             state: i32::from(!ready),
             created_at: 1,
-            network: Some(cri::PodSandboxNetworkStatus { ip: "10.42.0.5".into(), additional_ips: Vec::new() }),
+            network: Some(cri::PodSandboxNetworkStatus {
+                ip: "10.42.0.5".into(),
+                additional_ips: Vec::new(),
+            }),
             labels: config.labels,
             ..cri::PodSandboxStatus::default()
         };
-        Ok(Response::new(cri::PodSandboxStatusResponse { status: Some(status), ..cri::PodSandboxStatusResponse::default() }))
+        Ok(Response::new(cri::PodSandboxStatusResponse {
+            status: Some(status),
+            ..cri::PodSandboxStatusResponse::default()
+        }))
     }
 
-    async fn list_pod_sandbox(&self, request: Request<cri::ListPodSandboxRequest>) -> Answer<cri::ListPodSandboxResponse> {
+    async fn list_pod_sandbox(
+        &self,
+        request: Request<cri::ListPodSandboxRequest>,
+    ) -> Answer<cri::ListPodSandboxResponse> {
         let wanted = request.into_inner().filter.unwrap_or_default().label_selector;
         let items = self.with(|table| {
-            let found = table.sandboxes.iter().filter(|(_, (config, _))| matches(&config.labels, &wanted));
+            let found =
+                table.sandboxes.iter().filter(|(_, (config, _))| matches(&config.labels, &wanted));
             let item = found.map(|(id, (config, ready))| cri::PodSandbox {
                 id: id.clone(),
                 metadata: config.metadata.clone(),
@@ -241,10 +305,14 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::ListPodSandboxResponse { items }))
     }
 
-    async fn create_container(&self, request: Request<cri::CreateContainerRequest>) -> Answer<cri::CreateContainerResponse> {
+    async fn create_container(
+        &self,
+        request: Request<cri::CreateContainerRequest>,
+    ) -> Answer<cri::CreateContainerResponse> {
         let request = request.into_inner();
         let config = request.config.expect("a config");
-        let log = Path::new(&request.sandbox_config.expect("a sandbox").log_directory).join(&config.log_path);
+        let log = Path::new(&request.sandbox_config.expect("a sandbox").log_directory)
+            .join(&config.log_path);
         let container = Container {
             sandbox: request.pod_sandbox_id,
             config,
@@ -262,7 +330,10 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::CreateContainerResponse { container_id }))
     }
 
-    async fn start_container(&self, request: Request<cri::StartContainerRequest>) -> Answer<cri::StartContainerResponse> {
+    async fn start_container(
+        &self,
+        request: Request<cri::StartContainerRequest>,
+    ) -> Answer<cri::StartContainerResponse> {
         let id = request.into_inner().container_id;
         let log = self.with(|table| table.containers[&id].log.clone());
         std::fs::write(log, "").expect("a log");
@@ -270,28 +341,46 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::StartContainerResponse {}))
     }
 
-    async fn stop_container(&self, request: Request<cri::StopContainerRequest>) -> Answer<cri::StopContainerResponse> {
+    async fn stop_container(
+        &self,
+        request: Request<cri::StopContainerRequest>,
+    ) -> Answer<cri::StopContainerResponse> {
         self.set(&request.into_inner().container_id, cri::ContainerState::ContainerExited, 143);
         Ok(Response::new(cri::StopContainerResponse {}))
     }
 
-    async fn remove_container(&self, request: Request<cri::RemoveContainerRequest>) -> Answer<cri::RemoveContainerResponse> {
+    async fn remove_container(
+        &self,
+        request: Request<cri::RemoveContainerRequest>,
+    ) -> Answer<cri::RemoveContainerResponse> {
         self.with(|table| table.containers.remove(&request.into_inner().container_id));
         Ok(Response::new(cri::RemoveContainerResponse {}))
     }
 
-    async fn list_containers(&self, request: Request<cri::ListContainersRequest>) -> Answer<cri::ListContainersResponse> {
+    async fn list_containers(
+        &self,
+        request: Request<cri::ListContainersRequest>,
+    ) -> Answer<cri::ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         let containers = self.with(|table| {
-            let of_sandbox = |it: &Container| filter.pod_sandbox_id.is_empty() || it.sandbox == filter.pod_sandbox_id;
-            let wanted = |it: &Container| matches(&it.config.labels, &filter.label_selector) && of_sandbox(it);
+            let of_sandbox = |it: &Container| {
+                filter.pod_sandbox_id.is_empty() || it.sandbox == filter.pod_sandbox_id
+            };
+            let wanted = |it: &Container| {
+                matches(&it.config.labels, &filter.label_selector) && of_sandbox(it)
+            };
             let found = table.containers.iter().filter(|(_, it)| wanted(it));
-            found.map(|(id, _)| cri::Container { id: id.clone(), ..cri::Container::default() }).collect()
+            found
+                .map(|(id, _)| cri::Container { id: id.clone(), ..cri::Container::default() })
+                .collect()
         });
         Ok(Response::new(cri::ListContainersResponse { containers }))
     }
 
-    async fn container_status(&self, request: Request<cri::ContainerStatusRequest>) -> Answer<cri::ContainerStatusResponse> {
+    async fn container_status(
+        &self,
+        request: Request<cri::ContainerStatusRequest>,
+    ) -> Answer<cri::ContainerStatusResponse> {
         let id = request.into_inner().container_id;
         let found = self.with(|table| table.containers.get(&id).cloned());
         let it = found.ok_or_else(|| Status::not_found("no such container"))?;
@@ -306,13 +395,23 @@ impl RuntimeService for FakeCri {
             exit_code: it.exit_code,
             image: it.config.image,
             image_ref: "sha256:aa".into(),
-            reason: if !exited { "" } else if it.exit_code == 0 { "Completed" } else { "Error" }.into(),
+            reason: if !exited {
+                ""
+            } else if it.exit_code == 0 {
+                "Completed"
+            } else {
+                "Error"
+            }
+            .into(),
             labels: it.config.labels,
             annotations: it.config.annotations,
             log_path: it.log.to_string_lossy().into_owned(),
             ..cri::ContainerStatus::default()
         };
-        Ok(Response::new(cri::ContainerStatusResponse { status: Some(status), ..cri::ContainerStatusResponse::default() }))
+        Ok(Response::new(cri::ContainerStatusResponse {
+            status: Some(status),
+            ..cri::ContainerStatusResponse::default()
+        }))
     }
 
     async fn exec(&self, _: Request<cri::ExecRequest>) -> Answer<cri::ExecResponse> {
@@ -320,9 +419,14 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::ExecResponse { url }))
     }
 
-    async fn get_container_events(&self, _: Request<cri::GetEventsRequest>) -> Answer<Self::GetContainerEventsStream> {
+    async fn get_container_events(
+        &self,
+        _: Request<cri::GetEventsRequest>,
+    ) -> Answer<Self::GetContainerEventsStream> {
         let events = BroadcastStream::new(self.events.subscribe());
-        Ok(Response::new(Box::pin(events.map(|event| event.map_err(|_| Status::aborted("too slow"))))))
+        Ok(Response::new(Box::pin(
+            events.map(|event| event.map_err(|_| Status::aborted("too slow"))),
+        )))
     }
 
     refuse! {
@@ -345,18 +449,30 @@ impl RuntimeService for FakeCri {
 
 #[tonic::async_trait]
 impl ImageService for FakeCri {
-    async fn list_images(&self, _: Request<cri::ListImagesRequest>) -> Answer<cri::ListImagesResponse> {
+    async fn list_images(
+        &self,
+        _: Request<cri::ListImagesRequest>,
+    ) -> Answer<cri::ListImagesResponse> {
         let images = self.with(|table| table.images.iter().map(|name| image(name)).collect());
         Ok(Response::new(cri::ListImagesResponse { images }))
     }
 
-    async fn image_status(&self, request: Request<cri::ImageStatusRequest>) -> Answer<cri::ImageStatusResponse> {
+    async fn image_status(
+        &self,
+        request: Request<cri::ImageStatusRequest>,
+    ) -> Answer<cri::ImageStatusResponse> {
         let name = request.into_inner().image.unwrap_or_default().image;
         let known = self.with(|table| table.images.contains(&name));
-        Ok(Response::new(cri::ImageStatusResponse { image: known.then(|| image(&name)), ..cri::ImageStatusResponse::default() }))
+        Ok(Response::new(cri::ImageStatusResponse {
+            image: known.then(|| image(&name)),
+            ..cri::ImageStatusResponse::default()
+        }))
     }
 
-    async fn pull_image(&self, _: Request<cri::PullImageRequest>) -> Answer<cri::PullImageResponse> {
+    async fn pull_image(
+        &self,
+        _: Request<cri::PullImageRequest>,
+    ) -> Answer<cri::PullImageResponse> {
         Err(Status::not_found("no such image in this test"))
     }
 
@@ -367,5 +483,10 @@ impl ImageService for FakeCri {
 }
 
 fn image(name: &str) -> cri::Image {
-    cri::Image { id: "sha256:aa".into(), repo_tags: vec![name.to_owned()], size: 7, ..cri::Image::default() }
+    cri::Image {
+        id: "sha256:aa".into(),
+        repo_tags: vec![name.to_owned()],
+        size: 7,
+        ..cri::Image::default()
+    }
 }

@@ -30,7 +30,11 @@ fn phase(pod: Option<&Pod>) -> Option<&str> {
 }
 
 async fn expect_node(cluster: &Cluster, what: &str, condition: impl Fn(&Node) -> bool) {
-    cluster.expect::<Node>(what, |nodes| nodes.get(&ObjectKey::cluster("n1")).is_some_and(|node| condition(&node))).await;
+    cluster
+        .expect::<Node>(what, |nodes| {
+            nodes.get(&ObjectKey::cluster("n1")).is_some_and(|node| condition(&node))
+        })
+        .await;
 }
 
 async fn expect_event(cluster: &Cluster, reason: &str) {
@@ -47,7 +51,8 @@ async fn node_01_08_16_node_registers_renews_its_lease_and_becomes_ready() {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let ranges = json!({"spec": {"podCIDR": "10.42.3.0/24", "podCIDRs": ["10.42.3.0/24"]}});
     nodes.patch("n1", &PatchParams::default(), &Patch::Merge(ranges)).await.expect("ranges");
-    let ranges = cluster.pod_cidrs.wait_for(|ranges| !ranges.is_empty()).await.expect("ranges").clone();
+    let ranges =
+        cluster.pod_cidrs.wait_for(|ranges| !ranges.is_empty()).await.expect("ranges").clone();
     assert_eq!(ranges, ["10.42.3.0/24"]);
     cluster.network_ready.send_replace(true);
     expect_node(&cluster, "the node is ready", |node| is_ready(node, "True")).await;
@@ -56,8 +61,18 @@ async fn node_01_08_16_node_registers_renews_its_lease_and_becomes_ready() {
     assert_eq!(status.node_info.expect("info").container_runtime_version, "fake://1");
     assert_eq!(status.images.expect("images").len(), 1);
     let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-    cluster.expect::<Lease>("a lease", |leases| leases.list().iter().any(|it| holder(it).as_deref() == Some("n1"))).await;
-    for reason in ["Starting", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"] {
+    cluster
+        .expect::<Lease>("a lease", |leases| {
+            leases.list().iter().any(|it| holder(it).as_deref() == Some("n1"))
+        })
+        .await;
+    for reason in [
+        "Starting",
+        "NodeHasSufficientMemory",
+        "NodeHasNoDiskPressure",
+        "NodeHasSufficientPID",
+        "NodeReady",
+    ] {
         expect_event(&cluster, reason).await;
     }
 }
@@ -97,16 +112,34 @@ async fn kubelet_that_restarts_adopts_containers_and_ends_orphans() {
     let mut cluster = Cluster::start().await;
     cluster.create_pod("web", json!({})).await;
     cluster.expect_pod("web", "it runs", |pod| phase(pod) == Some("Running")).await;
-    let before = cluster.pods().get("web").await.expect("the pod").status.expect("a status").container_statuses;
+    let before = cluster
+        .pods()
+        .get("web")
+        .await
+        .expect("the pod")
+        .status
+        .expect("a status")
+        .container_statuses;
     cluster.stop_kubelet().await;
     cluster.runtime.add_orphan("nobody");
     assert_eq!(cluster.runtime.counts(), (2, 1));
     cluster.start_kubelet();
     cluster.create_pod("next", json!({})).await;
     cluster.expect_pod("next", "it runs", |pod| phase(pod) == Some("Running")).await;
-    let after = cluster.pods().get("web").await.expect("the pod").status.expect("a status").container_statuses;
+    let after = cluster
+        .pods()
+        .get("web")
+        .await
+        .expect("the pod")
+        .status
+        .expect("a status")
+        .container_statuses;
     let ids = |statuses: &Option<Vec<k8s_openapi::api::core::v1::ContainerStatus>>| {
-        statuses.iter().flatten().map(|it| (it.container_id.clone(), it.restart_count)).collect::<Vec<_>>()
+        statuses
+            .iter()
+            .flatten()
+            .map(|it| (it.container_id.clone(), it.restart_count))
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(&before), ids(&after));
     cluster.pods().delete("next", &DeleteParams::default()).await.expect("deleted");
@@ -123,7 +156,11 @@ async fn image_that_cannot_be_pulled_is_told() {
         let status = pod?.status.as_ref()?.container_statuses.as_ref()?.first()?.clone();
         status.state?.waiting?.reason
     };
-    cluster.expect_pod("web", "it waits", |pod| matches!(waiting(pod).as_deref(), Some("ErrImagePull" | "ImagePullBackOff"))).await;
+    cluster
+        .expect_pod("web", "it waits", |pod| {
+            matches!(waiting(pod).as_deref(), Some("ErrImagePull" | "ImagePullBackOff"))
+        })
+        .await;
     let refused = cluster.get(MASTERS, "/containerLogs/default/web/app").await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
@@ -138,7 +175,10 @@ async fn server_admits_masters_only() {
         assert_eq!(cluster.get(MASTERS, path).await.status(), StatusCode::OK, "{path}");
     }
     assert_eq!(cluster.get(MASTERS, "/secrets").await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(cluster.get(MASTERS, "/containerLogs/default/none/app").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        cluster.get(MASTERS, "/containerLogs/default/none/app").await.status(),
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,7 +187,8 @@ async fn log_is_followed_until_the_container_ends() {
     cluster.create_pod("web", json!({"spec": {"restartPolicy": "Never"}})).await;
     cluster.expect_pod("web", "it runs", |pod| phase(pod) == Some("Running")).await;
     cluster.runtime.print("app", "one");
-    let answer = cluster.get(MASTERS, "/containerLogs/default/web/app?follow=true&stream=All").await;
+    let answer =
+        cluster.get(MASTERS, "/containerLogs/default/web/app?follow=true&stream=All").await;
     assert_eq!(answer.status(), StatusCode::OK);
     let mut body = answer.into_body();
     let first = body.frame().await.expect("a frame").expect("no error").into_data().expect("data");
@@ -166,10 +207,15 @@ async fn exec_over_websocket_carries_megabytes_both_ways_and_the_status() {
     let cluster = Cluster::start().await;
     cluster.create_pod("web", json!({})).await;
     cluster.expect_pod("web", "it runs", |pod| phase(pod) == Some("Running")).await;
-    let mut request = "ws://localhost/exec/default/web/app?command=cat&input=1&output=1".into_client_request().expect("a request");
-    request.headers_mut().insert("sec-websocket-protocol", "v5.channel.k8s.io".parse().expect("a value"));
+    let mut request = "ws://localhost/exec/default/web/app?command=cat&input=1&output=1"
+        .into_client_request()
+        .expect("a request");
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", "v5.channel.k8s.io".parse().expect("a value"));
     let stream = cluster.connect(MASTERS).await;
-    let (socket, answer) = tokio_tungstenite::client_async(request, stream).await.expect("a session");
+    let (socket, answer) =
+        tokio_tungstenite::client_async(request, stream).await.expect("a session");
     assert_eq!(answer.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
     let (mut sink, mut source) = socket.split();
     let piece = vec![7u8; 32 << 10];

@@ -89,7 +89,8 @@ pub fn serve<T: AsyncRead + AsyncWrite + Send + 'static>(io: T) -> Connection {
     let (outbound, frames) = mpsc::channel(QUEUE);
     let (accept, streams) = mpsc::channel(QUEUE);
     let (done, finished) = mpsc::channel(1);
-    let shared = Arc::new(Shared { open: Mutex::default(), windows: SendWindows::default(), outbound });
+    let shared =
+        Arc::new(Shared { open: Mutex::default(), windows: SendWindows::default(), outbound });
     let finish = CancellationToken::new();
     let reading = tokio::spawn(read_all(reader, shared.clone(), accept));
     tokio::spawn(write_all(writer, frames, finish.clone(), shared.clone(), reading, done));
@@ -163,7 +164,9 @@ impl StreamWriter {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        self.shared.send(Frame::Data { stream: self.stream, data: Bytes::new(), fin: true }).await?;
+        self.shared
+            .send(Frame::Data { stream: self.stream, data: Bytes::new(), fin: true })
+            .await?;
         self.shared.with(|open| open.resets.remove(&self.stream));
         self.shared.windows.forget(self.stream);
         Ok(())
@@ -175,7 +178,11 @@ impl StreamWriter {
     }
 }
 
-async fn read_all<R: AsyncRead + Unpin>(mut reader: R, shared: Arc<Shared>, accept: mpsc::Sender<Stream>) {
+async fn read_all<R: AsyncRead + Unpin>(
+    mut reader: R,
+    shared: Arc<Shared>,
+    accept: mpsc::Sender<Stream>,
+) {
     let mut decoder = HeaderDecoder::default();
     loop {
         match frame::read(&mut reader, &mut decoder).await {
@@ -203,9 +210,15 @@ async fn read_all<R: AsyncRead + Unpin>(mut reader: R, shared: Arc<Shared>, acce
     while reader.read(&mut sink).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn handle(frame: Frame, shared: &Arc<Shared>, accept: &mpsc::Sender<Stream>) -> io::Result<()> {
+async fn handle(
+    frame: Frame,
+    shared: &Arc<Shared>,
+    accept: &mpsc::Sender<Stream>,
+) -> io::Result<()> {
     match frame {
-        Frame::SynStream { stream, headers, fin } => open_stream(shared, accept, stream, headers, fin).await,
+        Frame::SynStream { stream, headers, fin } => {
+            open_stream(shared, accept, stream, headers, fin).await
+        }
         Frame::Data { stream, data, fin } => receive(shared, stream, data, fin).await,
         Frame::Headers { stream, fin: true } => {
             shared.with(|open| open.inbound.remove(&stream));
@@ -237,8 +250,15 @@ async fn handle(frame: Frame, shared: &Arc<Shared>, accept: &mpsc::Sender<Stream
     }
 }
 
-async fn open_stream(shared: &Arc<Shared>, accept: &mpsc::Sender<Stream>, id: u32, headers: Headers, fin: bool) -> io::Result<()> {
-    let (valid, full) = shared.with(|open| (id % 2 == 1 && id > open.last, open.resets.len() >= MAX_STREAMS));
+async fn open_stream(
+    shared: &Arc<Shared>,
+    accept: &mpsc::Sender<Stream>,
+    id: u32,
+    headers: Headers,
+    fin: bool,
+) -> io::Result<()> {
+    let (valid, full) =
+        shared.with(|open| (id % 2 == 1 && id > open.last, open.resets.len() >= MAX_STREAMS));
     if !valid || full {
         let status = if full { STATUS_REFUSED_STREAM } else { STATUS_PROTOCOL_ERROR };
         return shared.send(Frame::RstStream { stream: id, status }).await;
@@ -268,7 +288,9 @@ async fn receive(shared: &Arc<Shared>, id: u32, data: Bytes, fin: bool) -> io::R
             // Nobody reads this stream any more: the data is of no interest.
             let _ = sender.send(data).await;
         }
-        None if !known => shared.send(Frame::RstStream { stream: id, status: STATUS_INVALID_STREAM }).await?,
+        None if !known => {
+            shared.send(Frame::RstStream { stream: id, status: STATUS_INVALID_STREAM }).await?
+        }
         _ => {}
     }
     if fin {

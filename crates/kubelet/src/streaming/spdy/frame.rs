@@ -117,7 +117,10 @@ pub enum Frame {
 ///
 /// # Errors
 /// When the connection breaks or the peer does not keep to the protocol.
-pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, decoder: &mut HeaderDecoder) -> Result<Option<Frame>, FrameError> {
+pub async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    decoder: &mut HeaderDecoder,
+) -> Result<Option<Frame>, FrameError> {
     let first = match reader.read_u32().await {
         Ok(first) => first,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -141,7 +144,12 @@ pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, decoder: &mut HeaderDeco
     control(kind, fin, payload, decoder).map(Some)
 }
 
-fn control(kind: u16, fin: bool, mut payload: Bytes, decoder: &mut HeaderDecoder) -> Result<Frame, FrameError> {
+fn control(
+    kind: u16,
+    fin: bool,
+    mut payload: Bytes,
+    decoder: &mut HeaderDecoder,
+) -> Result<Frame, FrameError> {
     let minimum = match kind {
         SYN_STREAM => 10,
         SYN_REPLY | HEADERS | SETTINGS | PING => 4,
@@ -162,7 +170,9 @@ fn control(kind: u16, fin: bool, mut payload: Bytes, decoder: &mut HeaderDecoder
             let stream = payload.get_u32() & STREAM_MASK;
             Frame::SynReply { stream, headers: decoder.decode(&payload)? }
         }
-        RST_STREAM => Frame::RstStream { stream: payload.get_u32() & STREAM_MASK, status: payload.get_u32() },
+        RST_STREAM => {
+            Frame::RstStream { stream: payload.get_u32() & STREAM_MASK, status: payload.get_u32() }
+        }
         SETTINGS => Frame::Settings { initial_window: initial_window(payload)? },
         PING => Frame::Ping(payload.get_u32()),
         GOAWAY => Frame::GoAway { last_stream: payload.get_u32() & STREAM_MASK },
@@ -171,9 +181,10 @@ fn control(kind: u16, fin: bool, mut payload: Bytes, decoder: &mut HeaderDecoder
             decoder.decode(&payload)?;
             Frame::Headers { stream, fin }
         }
-        WINDOW_UPDATE => {
-            Frame::WindowUpdate { stream: payload.get_u32() & STREAM_MASK, delta: payload.get_u32() & STREAM_MASK }
-        }
+        WINDOW_UPDATE => Frame::WindowUpdate {
+            stream: payload.get_u32() & STREAM_MASK,
+            delta: payload.get_u32() & STREAM_MASK,
+        },
         other => Frame::Unknown(other),
     })
 }

@@ -167,10 +167,14 @@ mod tests {
     fn blocks_share_one_stream() {
         let (mut encoder, mut decoder) = (HeaderEncoder::default(), HeaderDecoder::default());
         for size in [1, 10, 5_000, 3, 20_000] {
-            let sent = headers(&[("streamtype", "error"), ("port", "8080"), ("x", &"y".repeat(size))]);
+            let sent =
+                headers(&[("streamtype", "error"), ("port", "8080"), ("x", &"y".repeat(size))]);
             assert_eq!(decoder.decode(&encoder.encode(&sent)).expect("decoded"), sent);
         }
-        assert_eq!(decoder.decode(&encoder.encode(&Headers::new())).expect("decoded"), Headers::new());
+        assert_eq!(
+            decoder.decode(&encoder.encode(&Headers::new())).expect("decoded"),
+            Headers::new()
+        );
     }
 
     #[test]

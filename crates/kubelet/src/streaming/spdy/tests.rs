@@ -16,7 +16,15 @@ struct Client {
 fn pair() -> (Client, Connection) {
     let (a, b) = tokio::io::duplex(8 << 10);
     let (reader, writer) = tokio::io::split(a);
-    (Client { reader, writer, encoder: HeaderEncoder::default(), decoder: HeaderDecoder::default() }, serve(b))
+    (
+        Client {
+            reader,
+            writer,
+            encoder: HeaderEncoder::default(),
+            decoder: HeaderDecoder::default(),
+        },
+        serve(b),
+    )
 }
 
 impl Client {
@@ -114,7 +122,10 @@ async fn announced_window_is_kept() {
         let Some(Frame::Data { data, .. }) = client.next().await else { panic!("data") };
         sizes.push(data.len());
         client.send(Frame::Ping(sizes.len() as u32 * 2 - 1)).await;
-        assert!(matches!(client.next().await, Some(Frame::Ping(_))), "nothing is sent beyond the window");
+        assert!(
+            matches!(client.next().await, Some(Frame::Ping(_))),
+            "nothing is sent beyond the window"
+        );
         client.send(Frame::WindowUpdate { stream: 1, delta: 10 }).await;
     }
     assert_eq!(sizes, [10, 10, 5]);

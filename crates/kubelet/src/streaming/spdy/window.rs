@@ -36,7 +36,9 @@ impl SendWindows {
             let window = i64::from(window);
             match state.announced.replace(window) {
                 None => state.session = SESSION_WINDOW,
-                Some(before) => state.streams.values_mut().for_each(|left| *left += window - before),
+                Some(before) => {
+                    state.streams.values_mut().for_each(|left| *left += window - before)
+                }
             }
         });
         self.changed.notify_waiters();
@@ -46,7 +48,9 @@ impl SendWindows {
     pub fn update(&self, stream: u32, delta: u32) {
         self.with(|state| match (stream, state.announced) {
             (0, _) => state.session += i64::from(delta),
-            (_, Some(initial)) => *state.streams.entry(stream).or_insert(initial) += i64::from(delta),
+            (_, Some(initial)) => {
+                *state.streams.entry(stream).or_insert(initial) += i64::from(delta)
+            }
             (_, None) => {}
         });
         self.changed.notify_waiters();
@@ -65,7 +69,9 @@ impl SendWindows {
 
     fn try_take(&self, stream: u32, wanted: usize) -> Option<usize> {
         self.with(|state| {
-            let Some(initial) = state.announced.filter(|_| !state.closed) else { return Some(wanted) };
+            let Some(initial) = state.announced.filter(|_| !state.closed) else {
+                return Some(wanted);
+            };
             let left = state.streams.entry(stream).or_insert(initial);
             let allowed = (*left).min(state.session).min(i64::try_from(wanted).unwrap_or(i64::MAX));
             let taken = usize::try_from(allowed).ok().filter(|taken| *taken > 0)?;
