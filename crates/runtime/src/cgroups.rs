@@ -68,7 +68,12 @@ pub trait Cgroups: Send + Sync {
     /// # Errors
     /// What the kernel says, or a limit whose controller is missing.
     fn apply(&self, path: &str, resources: &LinuxResources) -> Result<(), CgroupError>;
-    /// Files into which a process writes `0` to move itself into the cgroup.
+    /// The cgroup's directory in the unified hierarchy, for `CLONE_INTO_CGROUP`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn clone_into(&self, path: &str) -> Result<Option<OwnedFd>, CgroupError>;
+    /// Files into which a single-threaded process writes `0` to move itself into the cgroup's other hierarchies.
     ///
     /// # Errors
     /// What the kernel says.
@@ -275,6 +280,10 @@ fn open_for_write(path: &Path) -> Result<OwnedFd, CgroupError> {
         .open(path)
         .map(Into::into)
         .map_err(io_error(path, "opening"))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, CgroupError> {
+    std::fs::File::open(path).map(Into::into).map_err(io_error(path, "opening"))
 }
 
 #[cfg(test)]

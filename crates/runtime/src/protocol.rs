@@ -112,7 +112,7 @@ pub struct Init {
 }
 
 /// How a container is run. Descriptors, in order: OCI spec, root mount, log directory, then `seccomp` filter programs, then the cgroup's
-/// OOM counter if `oom`, then `cgroups` open `cgroup.procs` files, then one mount per entry of type `bind` in the spec's mounts whose source
+/// OOM counter if `oom`, then its directory in the unified hierarchy if `unified`, then `cgroups` open `tasks` files, then one mount per entry of type `bind` in the spec's mounts whose source
 /// is not [`SHM_SOURCE`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Start {
@@ -134,6 +134,8 @@ pub struct Start {
     pub seccomp: usize,
     /// Whether an OOM counter comes with it.
     pub oom: bool,
+    /// Whether a directory of the unified hierarchy comes with it.
+    pub unified: bool,
     /// Number of cgroup files.
     pub cgroups: usize,
 }

@@ -26,16 +26,22 @@ pub enum Fork {
     },
 }
 
-/// Forks with `clone3`, the child in new namespaces of `namespaces` (`CLONE_NEW*`).
+/// Forks with `clone3`, the child in new namespaces of `namespaces` (`CLONE_NEW*`) and in the cgroup of the unified hierarchy whose directory
+/// is `cgroup`.
 ///
 /// To be called only in a single-threaded process: the child continues in Rust code.
-pub fn fork(namespaces: i32) -> io::Result<Fork> {
+pub fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: i32 = -1;
     // SAFETY: clone_args is a plain struct of integers for which zero means "unset".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = (libc::CLONE_PIDFD | namespaces) as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: without CLONE_VM the child gets a copy of this single-threaded process, so no lock can be held by a thread that is gone; the
     // kernel writes the descriptor into `pidfd`, which outlives the call.
     let pid =

@@ -3,7 +3,8 @@
 use super::devices::v1_rule;
 use super::{
     CgroupError, Cgroups, Stats, ancestry, below, io_error, kill_tree, make_directory,
-    open_for_write, read_key, read_number, read_pids, remove_directory, remove_tree, write,
+    open_directory, open_for_write, read_key, read_number, read_pids, remove_directory,
+    remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::OwnedFd;
@@ -150,8 +151,16 @@ impl Cgroups for V1 {
         }
     }
 
+    fn clone_into(&self, path: &str) -> Result<Option<OwnedFd>, CgroupError> {
+        self.unified.as_deref().map(|root| open_directory(&below(root, path)?)).transpose()
+    }
+
+    /// `tasks`, not `cgroup.procs`: for a thread that moves itself the kernel takes no global lock, which costs a millisecond a hierarchy.
     fn join_files(&self, path: &str) -> Result<Vec<OwnedFd>, CgroupError> {
-        self.roots().map(|root| open_for_write(&below(root, path)?.join("cgroup.procs"))).collect()
+        self.hierarchies
+            .iter()
+            .map(|(_, root)| open_for_write(&below(root, path)?.join("tasks")))
+            .collect()
     }
 
     fn oom_counter(&self, path: &str) -> Option<OwnedFd> {

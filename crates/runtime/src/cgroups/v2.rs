@@ -2,7 +2,7 @@
 
 use super::{
     CgroupError, Cgroups, Stats, ancestry, below, devices, io_error, kill_tree, make_directory,
-    open_for_write, read_key, read_number, read_pids, remove_directory, remove_tree, write,
+    open_directory, read_key, read_number, read_pids, remove_directory, remove_tree, write,
 };
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fd::{AsFd, OwnedFd};
@@ -146,8 +146,12 @@ impl Cgroups for V2 {
         self.apply_unified(path, resources)
     }
 
-    fn join_files(&self, path: &str) -> Result<Vec<OwnedFd>, CgroupError> {
-        Ok(vec![open_for_write(&self.file(path, "cgroup.procs")?)?])
+    fn clone_into(&self, path: &str) -> Result<Option<OwnedFd>, CgroupError> {
+        open_directory(&below(&self.root, path)?).map(Some)
+    }
+
+    fn join_files(&self, _path: &str) -> Result<Vec<OwnedFd>, CgroupError> {
+        Ok(Vec::new())
     }
 
     fn oom_counter(&self, path: &str) -> Option<OwnedFd> {

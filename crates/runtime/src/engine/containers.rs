@@ -386,6 +386,9 @@ impl Engine {
         let oom = self.cgroups.oom_counter(&record.cgroup);
         let has_oom = oom.is_some();
         fds.extend(oom);
+        let unified = self.cgroups.clone_into(&record.cgroup)?;
+        let has_unified = unified.is_some();
+        fds.extend(unified);
         let cgroups = self.cgroups.join_files(&record.cgroup)?;
         let cgroup_count = cgroups.len();
         fds.extend(cgroups);
@@ -408,6 +411,7 @@ impl Engine {
             stdin: container.config.stdin,
             seccomp: programs.len(),
             oom: has_oom,
+            unified: has_unified,
             cgroups: cgroup_count,
         };
         Ok((start, fds))

@@ -32,7 +32,9 @@ pub struct Container {
     pub stdin: Option<OwnedFd>,
     /// Installed filters, for exec.
     pub seccomp: Vec<OwnedFd>,
-    /// Its `cgroup.procs` files, for exec.
+    /// Its directory in the unified hierarchy, for exec.
+    pub unified: Option<OwnedFd>,
+    /// Its `tasks` files in the others, for exec.
     pub cgroups: Vec<OwnedFd>,
     oom: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
@@ -63,7 +65,8 @@ pub struct StartFds {
     pub mounts: Vec<OwnedFd>,
     log: OwnedFd,
     oom: Option<OwnedFd>,
-    /// `cgroup.procs` files.
+    unified: Option<OwnedFd>,
+    /// `tasks` files.
     pub cgroups: Vec<OwnedFd>,
 }
 
@@ -74,8 +77,9 @@ impl StartFds {
         let (spec, root, log) = (next()?, next()?, next()?);
         let seccomp = (0..start.seccomp).map(|_| next()).collect::<io::Result<_>>()?;
         let oom = if start.oom { Some(next()?) } else { None };
+        let unified = if start.unified { Some(next()?) } else { None };
         let cgroups = (0..start.cgroups).map(|_| next()).collect::<io::Result<_>>()?;
-        Ok(Self { spec, root, log, seccomp, oom, cgroups, mounts: fds.collect() })
+        Ok(Self { spec, root, log, seccomp, oom, unified, cgroups, mounts: fds.collect() })
     }
 }
 
@@ -257,7 +261,10 @@ impl Shim {
         let stdio = Stdio::make(&start)?;
         let (report, childs_report) = report_pair()?;
         let forked = self.in_pid_namespace(&start.pid, |new| {
-            sys::fork(if new { libc::CLONE_NEWPID } else { 0 })
+            sys::fork(
+                if new { libc::CLONE_NEWPID } else { 0 },
+                fds.unified.as_ref().map(AsFd::as_fd),
+            )
         })?;
         let Fork::Parent { pid, pidfd } = forked else {
             init::child(&fds, &stdio.child, &childs_report, &self.sandbox)
@@ -286,6 +293,7 @@ impl Shim {
             pidfd,
             stdin: stdio.stdin,
             seccomp: fds.seccomp,
+            unified: fds.unified,
             cgroups: fds.cgroups,
             oom: fds.oom,
             terminal: None,

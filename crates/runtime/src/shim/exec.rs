@@ -48,7 +48,9 @@ impl Shim {
             return Err(io::Error::other("a standard stream is missing"));
         }
         let (report, childs_report) = report_pair()?;
-        let forked = self.in_pid_namespace(&PidMode::Target(id.to_owned()), |_| sys::fork(0))?;
+        let unified = self.containers.get(id).and_then(|c| c.unified.as_ref()).map(AsFd::as_fd);
+        let forked =
+            self.in_pid_namespace(&PidMode::Target(id.to_owned()), |_| sys::fork(0, unified))?;
         let Fork::Parent { pid, pidfd } = forked else {
             match self.containers.get(id) {
                 Some(container) => init::exec_child(container, &process, &stdio, &childs_report),

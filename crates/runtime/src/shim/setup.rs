@@ -219,7 +219,7 @@ fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
 
 /// The first process of a shared pid namespace: reaps orphans and otherwise sleeps.
 fn pause() -> io::Result<OwnedFd> {
-    match sys::fork(libc::CLONE_NEWPID)? {
+    match sys::fork(libc::CLONE_NEWPID, None)? {
         Fork::Parent { pidfd, .. } => Ok(pidfd),
         Fork::Child => {
             if sys::close_all_except(&[]).is_err()

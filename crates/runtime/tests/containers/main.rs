@@ -8,4 +8,5 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod oracle;
+mod speed;
 mod streams;
