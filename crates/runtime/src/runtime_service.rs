@@ -1,10 +1,12 @@
-//! The CRI's RuntimeService, and the server of the CRI socket.
+//! The CRI's RuntimeService, and the server of both CRI services.
 //!
 //! Invariants: each call is one engine operation; stopping and removing what is not there succeeds; what this runtime does not do is
 //! answered with UNIMPLEMENTED.
 
 use crate::engine::{Runtime, Wanted};
+use crate::image_service::ImageServer;
 use crate::{RuntimeError, streaming};
+use k8s_cri::v1::image_service_server::ImageServiceServer;
 use k8s_cri::v1::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use k8s_cri::v1::*;
 use std::future::Future;
@@ -46,8 +48,10 @@ pub(crate) async fn serve(
     let cri = RuntimeServiceServer::new(RuntimeServer { runtime: runtime.handle() })
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    let images = ImageServiceServer::new(ImageServer::new(runtime.engine.images.clone()));
     tonic::transport::Server::builder()
         .add_service(cri)
+        .add_service(images)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
         .await
         .map_err(|error| RuntimeError::Serve(error.to_string()))
