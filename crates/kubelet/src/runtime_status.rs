@@ -3,6 +3,7 @@
 //! Counterpart in Kubernetes: `kubecontainer.PodStatus`. Invariants: sandboxes and containers are ordered newest first; a
 //! container's restart count comes from the annotation it was made with, so it survives a restart of the kubelet.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -127,9 +128,8 @@ impl PodRuntimeStatus {
     ) -> Self {
         let mut sandboxes: Vec<_> = sandboxes.into_iter().map(Sandbox::from).collect();
         let mut containers: Vec<_> = containers.into_iter().map(ContainerRecord::from).collect();
-        sandboxes.sort_by(|a, b| (b.created_at, b.attempt).cmp(&(a.created_at, a.attempt)));
-        containers
-            .sort_by(|a, b| (b.restart_count, b.created_at).cmp(&(a.restart_count, a.created_at)));
+        sandboxes.sort_by_key(|it| Reverse((it.created_at, it.attempt)));
+        containers.sort_by_key(|it| Reverse((it.restart_count, it.created_at)));
         Self { sandboxes, containers }
     }
 }

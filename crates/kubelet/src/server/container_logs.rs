@@ -27,7 +27,7 @@ const QUEUE: usize = 8;
 /// Reads the options; `None` when one is malformed.
 fn options(query: &Query, now: Timestamp) -> Option<LogOptions> {
     let number = |key: &str| query.first(key).map(str::parse::<i64>).transpose();
-    let size = |key: &str| Some(number(key).ok()?.map(usize::try_from).transpose().ok()?);
+    let size = |key: &str| number(key).ok()?.map(usize::try_from).transpose().ok();
     let seconds = number("sinceSeconds")
         .ok()?
         .map(|seconds| now.checked_sub(SignedDuration::from_secs(seconds)).ok());
