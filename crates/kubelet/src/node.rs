@@ -30,6 +30,10 @@ const MAX_NAMES_PER_IMAGE: usize = 5;
 pub const RESERVED_MEMORY_BYTES: u64 = 100 << 20;
 /// The share of the disk that is kept from pods, in percent: Kubernetes' `nodefs.available` threshold.
 pub const RESERVED_DISK_PERCENT: u64 = 10;
+/// Free bytes with which a disk is never under pressure, however large it is: a tenth of a large disk is no shortage, and as long
+/// as nothing is evicted the condition would only keep pods off a node that could run them. Kind and minikube go further and
+/// switch the threshold off.
+pub const ENOUGH_DISK_BYTES: u64 = 5 << 30;
 /// Says that the attach/detach controller looks after this node's volumes.
 const ATTACH_DETACH: &str = "volumes.kubernetes.io/controller-managed-attach-detach";
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Live, RESERVED_DISK_PERCENT, RESERVED_MEMORY_BYTES};
+use super::{ENOUGH_DISK_BYTES, Live, RESERVED_DISK_PERCENT, RESERVED_MEMORY_BYTES};
 
 /// What does not change while the machine is up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,8 +68,11 @@ impl Facts {
 pub fn read_pressure(live: &mut Live, root: &Path) {
     let available = meminfo_bytes(&text("/proc/meminfo"), "MemAvailable");
     live.memory_pressure = available.is_some_and(|bytes| bytes < RESERVED_MEMORY_BYTES);
-    live.disk_pressure =
-        disk(root).is_ok_and(|(total, free)| free < total / 100 * RESERVED_DISK_PERCENT);
+    live.disk_pressure = disk(root).is_ok_and(|(total, free)| lacks_disk(total, free));
+}
+
+fn lacks_disk(total: u64, free: u64) -> bool {
+    free < (total / 100 * RESERVED_DISK_PERCENT).min(ENOUGH_DISK_BYTES)
 }
 
 fn text(path: &str) -> String {
@@ -138,6 +141,19 @@ mod tests {
     fn cpu_lists_are_counted() {
         for (list, expected) in [("0", 1), ("0-3", 4), ("0-1,4,6-7", 5)] {
             assert_eq!(count_cpus(list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn node_06_disk_is_short_below_a_tenth_unless_gibibytes_are_left() {
+        let gib = 1 << 30;
+        for (total, free, expected) in [
+            (10 * gib, gib / 2, true),
+            (10 * gib, 2 * gib, false),
+            (252 * gib, 23 * gib, false),
+            (252 * gib, 4 * gib, true),
+        ] {
+            assert_eq!(lacks_disk(total, free), expected, "{free} of {total}");
         }
     }
 

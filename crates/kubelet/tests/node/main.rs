@@ -66,13 +66,7 @@ async fn node_01_08_16_node_registers_renews_its_lease_and_becomes_ready() {
             leases.list().iter().any(|it| holder(it).as_deref() == Some("n1"))
         })
         .await;
-    for reason in [
-        "Starting",
-        "NodeHasSufficientMemory",
-        "NodeHasNoDiskPressure",
-        "NodeHasSufficientPID",
-        "NodeReady",
-    ] {
+    for reason in ["Starting", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady"] {
         expect_event(&cluster, reason).await;
     }
 }
