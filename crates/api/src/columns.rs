@@ -12,18 +12,31 @@ use serde_json::Value;
 use crate::kinds::Column;
 
 /// A column that is always shown.
-pub(crate) const fn column(name: &'static str, type_: &'static str, description: &'static str) -> Column {
+pub(crate) const fn column(
+    name: &'static str,
+    type_: &'static str,
+    description: &'static str,
+) -> Column {
     Column { name, type_, format: "", description, priority: 0 }
 }
 
 /// A column that `-o wide` shows.
-pub(crate) const fn wide(name: &'static str, type_: &'static str, description: &'static str) -> Column {
+pub(crate) const fn wide(
+    name: &'static str,
+    type_: &'static str,
+    description: &'static str,
+) -> Column {
     Column { name, type_, format: "", description, priority: 1 }
 }
 
 /// The column of the object's name.
-pub(crate) const NAME: Column =
-    Column { name: "Name", type_: "string", format: "name", description: "Name of the object.", priority: 0 };
+pub(crate) const NAME: Column = Column {
+    name: "Name",
+    type_: "string",
+    format: "name",
+    description: "Name of the object.",
+    priority: 0,
+};
 
 /// The column of the time since creation.
 pub(crate) const AGE: Column = column("Age", "string", "Time since the object was created.");
@@ -90,22 +103,27 @@ fn two(seconds: i64, large: i64, large_name: &str, small: i64, small_name: &str)
 }
 
 /// Columns `Containers`, `Images` and `Selector` of the kinds that hold a pod template.
-pub(crate) const CONTAINERS: Column = wide("Containers", "string", "Names of the containers in the pod template.");
+pub(crate) const CONTAINERS: Column =
+    wide("Containers", "string", "Names of the containers in the pod template.");
 /// See [`CONTAINERS`].
-pub(crate) const IMAGES: Column = wide("Images", "string", "Images of the containers in the pod template.");
+pub(crate) const IMAGES: Column =
+    wide("Images", "string", "Images of the containers in the pod template.");
 /// See [`CONTAINERS`].
-pub(crate) const SELECTOR: Column = wide("Selector", "string", "Labels by which pods are selected.");
+pub(crate) const SELECTOR: Column =
+    wide("Selector", "string", "Labels by which pods are selected.");
 
 /// Cells for [`CONTAINERS`] and [`IMAGES`].
 pub(crate) fn containers(containers: &[Container]) -> [Value; 2] {
     let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
-    let images: Vec<_> = containers.iter().map(|c| c.image.as_deref().unwrap_or_default()).collect();
+    let images: Vec<_> =
+        containers.iter().map(|c| c.image.as_deref().unwrap_or_default()).collect();
     [Value::String(names.join(",")), Value::String(images.join(","))]
 }
 
 /// The cell for [`SELECTOR`]; `<invalid>` for a selector that does not parse.
 pub(crate) fn selector(selector: &LabelSelector) -> String {
-    Selector::from_label_selector(Some(selector)).map_or_else(|_| "<invalid>".to_owned(), |s| s.to_string())
+    Selector::from_label_selector(Some(selector))
+        .map_or_else(|_| "<invalid>".to_owned(), |s| s.to_string())
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use apimachinery::gvk::{GroupKind, GroupResource, GroupVersionKind, GroupVersion
 use apimachinery::object::Codec;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
 
 use crate::strategy::{KindStrategy, Strategy, erased};
 
@@ -122,7 +124,11 @@ impl Resource {
 
     /// The `apiVersion` of the objects: `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Prefix of the storage keys of all objects of this resource, with a slash at the end.
@@ -142,14 +148,19 @@ impl Resource {
     }
 }
 
-const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 const PART_VERBS: &[&str] = &["get", "patch", "update"];
 const STREAM_VERBS: &[&str] = &["create", "get"];
 
 /// A subresource whose body is of a kind in the parent's group and version.
-const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
+const fn sub(
+    name: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+) -> Subresource {
     Subresource { name, group: "", version: "", kind, verbs }
 }
 
@@ -223,14 +234,24 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
             NODE_SUBRESOURCES,
             "io.k8s.api.core.v1.Node",
         ),
-        row::<Pod>(names("pod", &["po"], ALL), ALL_VERBS, POD_SUBRESOURCES, "io.k8s.api.core.v1.Pod"),
+        row::<Pod>(
+            names("pod", &["po"], ALL),
+            ALL_VERBS,
+            POD_SUBRESOURCES,
+            "io.k8s.api.core.v1.Pod",
+        ),
         row::<Service>(
             names("service", &["svc"], ALL),
             ALL_VERBS,
             SERVICE_SUBRESOURCES,
             "io.k8s.api.core.v1.Service",
         ),
-        row::<ConfigMap>(names("configmap", &["cm"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.ConfigMap"),
+        row::<ConfigMap>(
+            names("configmap", &["cm"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.ConfigMap",
+        ),
         row::<Secret>(names("secret", &[], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Secret"),
         row::<ServiceAccount>(
             names("serviceaccount", &["sa"], &[]),

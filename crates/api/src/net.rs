@@ -11,7 +11,12 @@ use crate::report::Report;
 
 /// An address with leading zeros in its numbers, as Go once accepted it.
 fn with_zeros(value: &str) -> Option<String> {
-    let part = |p: &str| p.parse::<u8>().ok().filter(|_| p.bytes().all(|b| b.is_ascii_digit())).map(|n| n.to_string());
+    let part = |p: &str| {
+        p.parse::<u8>()
+            .ok()
+            .filter(|_| p.bytes().all(|b| b.is_ascii_digit()))
+            .map(|n| n.to_string())
+    };
     let parts: Option<Vec<_>> = value.split('.').map(part).collect();
     parts.filter(|p| p.len() == 4).map(|p| p.join("."))
 }
@@ -26,10 +31,18 @@ pub(crate) fn validate_ip(value: &str, old: &[String], at: &Path, errors: &mut E
         return true;
     }
     match value.parse::<IpAddr>() {
-        Ok(ip) if is_mapped(ip) => errors.invalid(at, value, "must not be an IPv4-mapped IPv6 address"),
+        Ok(ip) if is_mapped(ip) => {
+            errors.invalid(at, value, "must not be an IPv4-mapped IPv6 address")
+        }
         Ok(_) => return true,
-        Err(_) if with_zeros(value).is_some() => errors.invalid(at, value, "must not have leading 0s"),
-        Err(_) => errors.invalid(at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        Err(_) if with_zeros(value).is_some() => {
+            errors.invalid(at, value, "must not have leading 0s")
+        }
+        Err(_) => errors.invalid(
+            at,
+            value,
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
     }
     false
 }
@@ -52,7 +65,9 @@ pub(crate) fn validate_cidr(value: &str, old: &[String], at: &Path, errors: &mut
     }
     let problem = match parse_cidr(value) {
         Some((ip, _)) if is_mapped(ip) => "must not have an IPv4-mapped IPv6 address",
-        Some((ip, bits)) if masked(ip, bits) != ip => "must not have bits set beyond the prefix length",
+        Some((ip, bits)) if masked(ip, bits) != ip => {
+            "must not have bits set beyond the prefix length"
+        }
         Some(_) => return,
         None if without_zeros(value).is_some() => "must not have leading 0s in IP or prefix length",
         None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
@@ -72,7 +87,10 @@ fn without_zeros(value: &str) -> Option<(IpAddr, u8)> {
     let (ip, bits) = value.split_once('/')?;
     let ip = with_zeros(ip).unwrap_or_else(|| ip.to_owned());
     let digits = bits.trim_start_matches('0');
-    parse_cidr(&format!("{ip}/{}", if digits.is_empty() && !bits.is_empty() { "0" } else { digits }))
+    parse_cidr(&format!(
+        "{ip}/{}",
+        if digits.is_empty() && !bits.is_empty() { "0" } else { digits }
+    ))
 }
 
 fn masked(ip: IpAddr, bits: u8) -> IpAddr {
@@ -97,7 +115,9 @@ pub(crate) fn ip_warning(value: &str, at: &Path) -> Option<String> {
         IpAddr::V4(_) => ip,
     };
     if strict.is_none() || is_mapped(ip) {
-        return Some(format!("{at}: non-standard IP address \"{value}\" is invalid: use \"{plain}\""));
+        return Some(format!(
+            "{at}: non-standard IP address \"{value}\" is invalid: use \"{plain}\""
+        ));
     }
     let canonical = ip.to_string();
     (canonical != value)
@@ -122,15 +142,24 @@ mod tests {
     #[test]
     fn ip_warning_tells_the_usual_form() {
         let at = Path::new("x");
-        for (value, usual) in
-            [("10.0.0.1", None), ("fd00::1", None), ("FD00::1", Some("fd00::1")), ("010.0.0.1", Some("10.0.0.1")), ("::ffff:10.0.0.1", Some("10.0.0.1"))]
-        {
+        for (value, usual) in [
+            ("10.0.0.1", None),
+            ("fd00::1", None),
+            ("FD00::1", Some("fd00::1")),
+            ("010.0.0.1", Some("10.0.0.1")),
+            ("::ffff:10.0.0.1", Some("10.0.0.1")),
+        ] {
             let told = ip_warning(value, &at);
             assert_eq!(told.is_some(), usual.is_some(), "{value}");
-            assert!(usual.is_none_or(|usual| told.is_some_and(|t| t.contains(&format!("\"{usual}\"")))), "{value}");
+            assert!(
+                usual.is_none_or(|usual| told.is_some_and(|t| t.contains(&format!("\"{usual}\"")))),
+                "{value}"
+            );
         }
         assert_eq!(cidr_warning("fd00::/64", &at), None);
-        assert!(cidr_warning("fd00:0::/64", &at).is_some_and(|told| told.contains("\"fd00::/64\"")));
+        assert!(
+            cidr_warning("fd00:0::/64", &at).is_some_and(|told| told.contains("\"fd00::/64\""))
+        );
     }
 
     fn detail(check: impl Fn(&Path, &mut ErrorList)) -> String {
@@ -149,8 +178,13 @@ mod tests {
             ("10.0.0", "must be a valid IP address"),
             ("", "must be a valid IP address"),
         ] {
-            let told = detail(|at, errors| assert_eq!(validate_ip(value, &[], at, errors), problem.is_empty()));
-            assert!(told.contains(problem) && told.is_empty() == problem.is_empty(), "{value}: {told}");
+            let told = detail(|at, errors| {
+                assert_eq!(validate_ip(value, &[], at, errors), problem.is_empty())
+            });
+            assert!(
+                told.contains(problem) && told.is_empty() == problem.is_empty(),
+                "{value}: {told}"
+            );
         }
     }
 
@@ -167,7 +201,10 @@ mod tests {
             ("10.0.0.0", "must be a valid CIDR"),
         ] {
             let told = detail(|at, errors| validate_cidr(value, &[], at, errors));
-            assert!(told.contains(problem) && told.is_empty() == problem.is_empty(), "{value}: {told}");
+            assert!(
+                told.contains(problem) && told.is_empty() == problem.is_empty(),
+                "{value}: {told}"
+            );
         }
     }
 }

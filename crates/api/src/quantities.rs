@@ -57,7 +57,9 @@ pub(crate) fn round_list(list: &mut Option<ResourceList>) {
     if list.as_ref().is_some_and(BTreeMap::is_empty) {
         *list = None;
     }
-    for quantity in list.iter_mut().flat_map(BTreeMap::values_mut).filter(|q| q.0.ends_with(['n', 'u'])) {
+    for quantity in
+        list.iter_mut().flat_map(BTreeMap::values_mut).filter(|q| q.0.ends_with(['n', 'u']))
+    {
         if let Some(amount) = amount(quantity) {
             quantity.0 = Amount::from_milli(amount.milli_value()).to_string();
         }
@@ -127,13 +129,18 @@ pub(crate) fn validate_pod_resource(name: &str, at: &Path, errors: &mut ErrorLis
 /// A quantity that is not negative, and whole where things are counted.
 pub(crate) fn validate_value(name: &str, quantity: &Quantity, at: &Path, errors: &mut ErrorList) {
     let Some(amount) = validate_amount(quantity, at, errors) else { return };
-    if (INTEGER_RESOURCES.contains(&name) || is_extended(name)) && amount.milli_value() % 1000 != 0 {
+    if (INTEGER_RESOURCES.contains(&name) || is_extended(name)) && amount.milli_value() % 1000 != 0
+    {
         errors.invalid(at, &quantity.0, "must be an integer");
     }
 }
 
 /// A quantity that is not negative; returns what it stands for.
-pub(crate) fn validate_amount(quantity: &Quantity, at: &Path, errors: &mut ErrorList) -> Option<Amount> {
+pub(crate) fn validate_amount(
+    quantity: &Quantity,
+    at: &Path,
+    errors: &mut ErrorList,
+) -> Option<Amount> {
     let Some(amount) = amount(quantity) else {
         errors.invalid(at, &quantity.0, NOT_A_QUANTITY);
         return None;
@@ -145,13 +152,22 @@ pub(crate) fn validate_amount(quantity: &Quantity, at: &Path, errors: &mut Error
 }
 
 /// An amount of huge pages is a whole number of pages.
-pub(crate) fn validate_huge_pages(name: &str, quantity: &Quantity, at: &Path, errors: &mut ErrorList) {
+pub(crate) fn validate_huge_pages(
+    name: &str,
+    quantity: &Quantity,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(size) = name.strip_prefix("hugepages-") else { return };
     let whole = match (Amount::parse(size).map(|s| s.value()), amount(quantity)) {
         (Ok(size), Some(amount)) if size > 0 => amount.value() % size == 0,
         _ => false,
     };
     if !whole {
-        errors.invalid(at, &quantity.0, format!("{} is not positive integer multiple of {name}", quantity.0));
+        errors.invalid(
+            at,
+            &quantity.0,
+            format!("{} is not positive integer multiple of {name}", quantity.0),
+        );
     }
 }

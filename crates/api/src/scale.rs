@@ -11,7 +11,12 @@ use apimachinery::field::{ErrorList, Path};
 use crate::report::Report;
 
 /// The Scale of a workload: its identity, the wished and the observed number of replicas, and its selector as text.
-pub(crate) fn scale(meta: &ObjectMeta, wished: Option<i32>, observed: i32, selector: &LabelSelector) -> Scale {
+pub(crate) fn scale(
+    meta: &ObjectMeta,
+    wished: Option<i32>,
+    observed: i32,
+    selector: &LabelSelector,
+) -> Scale {
     Scale {
         metadata: ObjectMeta {
             name: meta.name.clone(),

@@ -72,7 +72,13 @@ pub trait Strategy: Send + Sync {
 
 /// The behaviour of one kind, over its own type. Everything has a default that suits a plain kind without spec.
 pub trait KindStrategy:
-    KubeObject + ListableResource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Default
+    KubeObject
+    + ListableResource
+    + Metadata<Ty = ObjectMeta>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Default
 {
     /// Where objects live.
     const SCOPE: Scope = Scope::Namespaced;
@@ -184,11 +190,15 @@ pub const fn erased<K: KindStrategy>() -> &'static dyn Strategy {
 struct Erased<K>(PhantomData<fn() -> K>);
 
 fn typed<K: KindStrategy>(obj: &dyn KubeObject) -> &K {
-    obj.as_any().downcast_ref().unwrap_or_else(|| panic!("{} handed to the strategy of {}", obj.kind(), K::KIND))
+    obj.as_any()
+        .downcast_ref()
+        .unwrap_or_else(|| panic!("{} handed to the strategy of {}", obj.kind(), K::KIND))
 }
 
 fn typed_mut<K: KindStrategy>(obj: &mut dyn KubeObject) -> &mut K {
-    obj.as_any_mut().downcast_mut().unwrap_or_else(|| panic!("another kind handed to the strategy of {}", K::KIND))
+    obj.as_any_mut()
+        .downcast_mut()
+        .unwrap_or_else(|| panic!("another kind handed to the strategy of {}", K::KIND))
 }
 
 impl<K: KindStrategy> Strategy for Erased<K> {
@@ -226,8 +236,10 @@ impl<K: KindStrategy> Strategy for Erased<K> {
 
     fn validate(&self, obj: &dyn KubeObject) -> ErrorList {
         let obj = typed::<K>(obj);
-        let namespaced = if K::SCOPE == Scope::Namespaced { Namespaced::Yes } else { Namespaced::No };
-        let mut errors = meta::validate_object_meta(obj.metadata(), namespaced, K::NAME, &Path::new("metadata"));
+        let namespaced =
+            if K::SCOPE == Scope::Namespaced { Namespaced::Yes } else { Namespaced::No };
+        let mut errors =
+            meta::validate_object_meta(obj.metadata(), namespaced, K::NAME, &Path::new("metadata"));
         obj.validate(&mut errors);
         obj.validate_create(&mut errors);
         errors

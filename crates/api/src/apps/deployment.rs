@@ -5,7 +5,9 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{int_or_string, names};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
@@ -86,7 +88,11 @@ impl KindStrategy for Deployment {
         let before = old.status.as_ref().and_then(|s| s.collision_count);
         if before.is_some_and(|before| status.collision_count.is_none_or(|now| now < before)) {
             let now = status.collision_count.unwrap_or(0);
-            errors.invalid(&Path::new("status").child("collisionCount"), now, "cannot be decremented");
+            errors.invalid(
+                &Path::new("status").child("collisionCount"),
+                now,
+                "cannot be decremented",
+            );
         }
     }
 
@@ -94,14 +100,18 @@ impl KindStrategy for Deployment {
         if old.is_some_and(|old| old.metadata.generation == self.metadata.generation) {
             return Vec::new();
         }
-        let name = old.is_none().then(|| template::name_warning(self.metadata.name.as_deref())).flatten();
-        let template = self.spec.as_ref().map(|s| pod::template_warnings(&s.template)).unwrap_or_default();
+        let name =
+            old.is_none().then(|| template::name_warning(self.metadata.name.as_deref())).flatten();
+        let template =
+            self.spec.as_ref().map(|s| pod::template_warnings(&s.template)).unwrap_or_default();
         name.into_iter().chain(template).collect()
     }
 
     fn row(&self, now: Timestamp) -> Vec<Value> {
-        let (spec, status) = (self.spec.clone().unwrap_or_default(), self.status.clone().unwrap_or_default());
-        let ready = format!("{}/{}", status.ready_replicas.unwrap_or(0), spec.replicas.unwrap_or(0));
+        let (spec, status) =
+            (self.spec.clone().unwrap_or_default(), self.status.clone().unwrap_or_default());
+        let ready =
+            format!("{}/{}", status.ready_replicas.unwrap_or(0), spec.replicas.unwrap_or(0));
         let pod = spec.template.spec.unwrap_or_default();
         let [containers, images] = columns::containers(&pod.containers);
         vec![
@@ -150,11 +160,20 @@ fn validate_strategy(strategy: &DeploymentStrategy, at: &Path, errors: &mut Erro
     match (strategy.type_.as_deref(), &strategy.rolling_update) {
         (Some(RECREATE), None) => {}
         (Some(RECREATE), Some(_)) => {
-            errors.forbidden(&at_rolling, format!("may not be specified when strategy `type` is '{RECREATE}'"));
+            errors.forbidden(
+                &at_rolling,
+                format!("may not be specified when strategy `type` is '{RECREATE}'"),
+            );
         }
-        (Some(ROLLING_UPDATE), None) => errors.required(&at_rolling, "this should be defaulted and never be nil"),
+        (Some(ROLLING_UPDATE), None) => {
+            errors.required(&at_rolling, "this should be defaulted and never be nil")
+        }
         (Some(ROLLING_UPDATE), Some(rolling)) => validate_rolling(rolling, &at_rolling, errors),
-        _ => errors.push(apimachinery::field::not_supported(at, strategy, &[RECREATE, ROLLING_UPDATE])),
+        _ => errors.push(apimachinery::field::not_supported(
+            at,
+            strategy,
+            &[RECREATE, ROLLING_UPDATE],
+        )),
     }
 }
 
@@ -177,21 +196,28 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, at: &Path, errors: &mut E
 fn validate_share(share: &IntOrString, at: &Path, errors: &mut ErrorList) {
     match share {
         IntOrString::Int(n) => errors.non_negative(at, (*n).into()),
-        IntOrString::String(text) => errors.invalid_all(at, text.as_str(), names::is_valid_percent(text)),
+        IntOrString::String(text) => {
+            errors.invalid_all(at, text.as_str(), names::is_valid_percent(text))
+        }
     }
 }
 
 fn is_nothing(share: &IntOrString) -> bool {
     match share {
         IntOrString::Int(n) => *n == 0,
-        IntOrString::String(text) => int_or_string::percent(share).unwrap_or_else(|| text.parse().unwrap_or(0)) == 0,
+        IntOrString::String(text) => {
+            int_or_string::percent(share).unwrap_or_else(|| text.parse().unwrap_or(0)) == 0
+        }
     }
 }
 
 fn validate_times(spec: &DeploymentSpec, at: &Path, errors: &mut ErrorList) {
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     errors.non_negative(&at.child("minReadySeconds"), min_ready.into());
-    errors.non_negative(&at.child("revisionHistoryLimit"), spec.revision_history_limit.unwrap_or(0).into());
+    errors.non_negative(
+        &at.child("revisionHistoryLimit"),
+        spec.revision_history_limit.unwrap_or(0).into(),
+    );
     if let Some(deadline) = spec.progress_deadline_seconds {
         let at = at.child("progressDeadlineSeconds");
         errors.non_negative(&at, deadline.into());

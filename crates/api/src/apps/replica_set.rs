@@ -17,7 +17,8 @@ use crate::scale::{self, Scale};
 use crate::strategy::{KindStrategy, spec_and_status};
 
 impl KindStrategy for ReplicaSet {
-    const SELECTABLE: &'static [&'static str] = &["metadata.name", "metadata.namespace", "status.replicas"];
+    const SELECTABLE: &'static [&'static str] =
+        &["metadata.name", "metadata.namespace", "status.replicas"];
     const COLUMNS: &'static [Column] = &[
         columns::NAME,
         column("Desired", "integer", "Pods wished."),
@@ -45,8 +46,13 @@ impl KindStrategy for ReplicaSet {
         let Some(spec) = &self.spec else { return };
         let at = Path::new("spec");
         errors.non_negative(&at.child("replicas"), spec.replicas.unwrap_or(0).into());
-        errors.non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds.unwrap_or(0).into());
-        template::validate(&spec.selector, spec.template.as_ref().unwrap_or(&Default::default()), errors);
+        errors
+            .non_negative(&at.child("minReadySeconds"), spec.min_ready_seconds.unwrap_or(0).into());
+        template::validate(
+            &spec.selector,
+            spec.template.as_ref().unwrap_or(&Default::default()),
+            errors,
+        );
     }
 
     fn validate_update(&self, old: &Self, errors: &mut ErrorList) {
@@ -73,7 +79,8 @@ impl KindStrategy for ReplicaSet {
         if old.is_some_and(|old| old.metadata.generation == self.metadata.generation) {
             return Vec::new();
         }
-        let name = old.is_none().then(|| template::name_warning(self.metadata.name.as_deref())).flatten();
+        let name =
+            old.is_none().then(|| template::name_warning(self.metadata.name.as_deref())).flatten();
         let template = self.spec.as_ref().and_then(|s| s.template.as_ref());
         name.into_iter().chain(template.map(pod::template_warnings).unwrap_or_default()).collect()
     }
@@ -85,7 +92,8 @@ impl KindStrategy for ReplicaSet {
     }
 
     fn row(&self, now: Timestamp) -> Vec<Value> {
-        let (spec, status) = (self.spec.clone().unwrap_or_default(), self.status.clone().unwrap_or_default());
+        let (spec, status) =
+            (self.spec.clone().unwrap_or_default(), self.status.clone().unwrap_or_default());
         let pod = spec.template.and_then(|t| t.spec).unwrap_or_default();
         let [containers, images] = columns::containers(&pod.containers);
         vec![

@@ -15,7 +15,11 @@ const NAME_WARNING: &str = "metadata.name: this is used in Pod names and hostnam
 
 /// The selector must select something, and the template's pods above all. An absent selector and an empty one are the same in
 /// these types; both are told as absent, which is what people do.
-pub(crate) fn validate(selector: &LabelSelector, template: &PodTemplateSpec, errors: &mut ErrorList) {
+pub(crate) fn validate(
+    selector: &LabelSelector,
+    template: &PodTemplateSpec,
+    errors: &mut ErrorList,
+) {
     let at = Path::new("spec");
     if is_empty(selector) {
         errors.required(&at.child("selector"), "");
@@ -72,7 +76,12 @@ pub(crate) fn name_warning(name: Option<&str>) -> Option<String> {
 }
 
 /// Checks counters of a status: none below zero, none above the number of replicas.
-pub(crate) fn validate_counters(counters: &[(&str, Option<i64>, Limit)], replicas: i64, ready: i64, errors: &mut ErrorList) {
+pub(crate) fn validate_counters(
+    counters: &[(&str, Option<i64>, Limit)],
+    replicas: i64,
+    ready: i64,
+    errors: &mut ErrorList,
+) {
     let at = Path::new("status");
     for (name, value, _) in counters {
         errors.non_negative(&at.child(name), value.unwrap_or(0));

@@ -11,8 +11,10 @@ use crate::strategy::KindStrategy;
 
 /// A workload with defaults.
 fn workload<K: KindStrategy>(spec: Value) -> K {
-    let meta = json!({"name": "w", "namespace": "default", "resourceVersion": "1", "generation": 1});
-    let mut workload: K = serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a workload");
+    let meta =
+        json!({"name": "w", "namespace": "default", "resourceVersion": "1", "generation": 1});
+    let mut workload: K =
+        serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a workload");
     kinds::of::<K>().strategy.default(&mut workload);
     workload
 }
@@ -46,13 +48,31 @@ fn default_of_deployment_is_what_kubernetes_fills() {
 
 #[test]
 fn validate_of_workloads_wants_a_selector_that_matches_the_template() {
-    report(&validate::<Deployment>(with("/selector", json!({}))), expect![[r#"
+    report(
+        &validate::<Deployment>(with("/selector", json!({}))),
+        expect![[r#"
         spec.selector: Required value
-        spec.template.metadata.labels: Invalid value: {"app":"w"}: `selector` does not match template `labels`"#]]);
+        spec.template.metadata.labels: Invalid value: {"app":"w"}: `selector` does not match template `labels`"#]],
+    );
     let labels = json!({"app": "x"});
-    report(&validate::<Deployment>(with("/template/metadata/labels", labels.clone())), expect![[r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#]]);
-    report(&validate::<ReplicaSet>(with("/template/metadata/labels", labels)), expect![[r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#]]);
-    report(&validate::<ReplicaSet>(with("/template/spec/restartPolicy", json!("Never"))), expect![[r#"spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always""#]]);
+    report(
+        &validate::<Deployment>(with("/template/metadata/labels", labels.clone())),
+        expect![[
+            r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#
+        ]],
+    );
+    report(
+        &validate::<ReplicaSet>(with("/template/metadata/labels", labels)),
+        expect![[
+            r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#
+        ]],
+    );
+    report(
+        &validate::<ReplicaSet>(with("/template/spec/restartPolicy", json!("Never"))),
+        expect![[
+            r#"spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always""#
+        ]],
+    );
 }
 
 #[test]
@@ -61,19 +81,34 @@ fn validate_of_deployment_tells_all_errors_at_once() {
     spec["replicas"] = json!(-1);
     spec["minReadySeconds"] = json!(600);
     spec["revisionHistoryLimit"] = json!(-1);
-    spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}});
-    report(&validate::<Deployment>(spec), expect![[r#"
+    spec["strategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}});
+    report(
+        &validate::<Deployment>(spec),
+        expect![[r#"
         spec.replicas: Invalid value: -1: must be greater than or equal to 0
         spec.template.spec.containers[0].name: Invalid value: "C": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.template.spec.containers[0].image: Required value
         spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "0%": may not be 0 when `maxSurge` is 0
         spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0
-        spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"#]]);
-    report(&validate::<Deployment>(with("/strategy", json!({"type": "Recreate", "rollingUpdate": {}}))), expect!["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]);
+        spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"#]],
+    );
+    report(
+        &validate::<Deployment>(with(
+            "/strategy",
+            json!({"type": "Recreate", "rollingUpdate": {}}),
+        )),
+        expect![
+            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"
+        ],
+    );
     let rolling = json!({"rollingUpdate": {"maxSurge": "x", "maxUnavailable": "101%"}});
-    report(&validate::<Deployment>(with("/strategy", rolling)), expect![[r#"
+    report(
+        &validate::<Deployment>(with("/strategy", rolling)),
+        expect![[r#"
         spec.strategy.rollingUpdate.maxSurge: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
-        spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%"#]]);
+        spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%"#]],
+    );
 }
 
 #[test]
@@ -82,9 +117,19 @@ fn update_of_the_selector_is_refused() {
     let mut spec = with("/template/metadata/labels", both.clone());
     spec["selector"]["matchLabels"] = both;
     let (old, new) = (workload::<Deployment>(plain()), workload::<Deployment>(spec.clone()));
-    report(&kinds::of::<Deployment>().strategy.validate_update(&new, &old), expect![[r#"spec.selector: Invalid value: {"matchLabels":{"app":"w","b":"c"}}: field is immutable"#]]);
+    report(
+        &kinds::of::<Deployment>().strategy.validate_update(&new, &old),
+        expect![[
+            r#"spec.selector: Invalid value: {"matchLabels":{"app":"w","b":"c"}}: field is immutable"#
+        ]],
+    );
     let (old, new) = (workload::<ReplicaSet>(plain()), workload::<ReplicaSet>(spec));
-    report(&kinds::of::<ReplicaSet>().strategy.validate_update(&new, &old), expect![[r#"spec.selector: Invalid value: {"matchLabels":{"app":"w","b":"c"}}: field is immutable"#]]);
+    report(
+        &kinds::of::<ReplicaSet>().strategy.validate_update(&new, &old),
+        expect![[
+            r#"spec.selector: Invalid value: {"matchLabels":{"app":"w","b":"c"}}: field is immutable"#
+        ]],
+    );
 }
 
 #[test]
@@ -108,17 +153,38 @@ fn update_counts_generations_of_specs_and_of_a_deployments_annotations() {
 fn rows_read_as_in_kubernetes() {
     let now = "2026-01-01T00:00:00Z".parse().expect("a time");
     let mut deployment = workload::<Deployment>(with("/replicas", json!(3)));
-    deployment.status =
-        serde_json::from_value(json!({"readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2})).expect("a status");
+    deployment.status = serde_json::from_value(
+        json!({"readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),
+    )
+    .expect("a status");
     assert_eq!(
         kinds::of::<Deployment>().strategy.row(&deployment, now),
-        [json!("w"), json!("2/3"), json!(1), json!(2), json!("<unknown>"), json!("c"), json!("i"), json!("app=w")]
+        [
+            json!("w"),
+            json!("2/3"),
+            json!(1),
+            json!(2),
+            json!("<unknown>"),
+            json!("c"),
+            json!("i"),
+            json!("app=w")
+        ]
     );
     let mut set = workload::<ReplicaSet>(plain());
-    set.status = serde_json::from_value(json!({"replicas": 1, "readyReplicas": 1})).expect("a status");
+    set.status =
+        serde_json::from_value(json!({"replicas": 1, "readyReplicas": 1})).expect("a status");
     assert_eq!(
         kinds::of::<ReplicaSet>().strategy.row(&set, now),
-        [json!("w"), json!(1), json!(1), json!(1), json!("<unknown>"), json!("c"), json!("i"), json!("app=w")]
+        [
+            json!("w"),
+            json!(1),
+            json!(1),
+            json!(1),
+            json!("<unknown>"),
+            json!("c"),
+            json!("i"),
+            json!("app=w")
+        ]
     );
 }
 
@@ -127,9 +193,12 @@ fn status_counters_agree_with_each_other() {
     let mut set = workload::<ReplicaSet>(plain());
     set.status = serde_json::from_value(json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": 3, "fullyLabeledReplicas": -1}))
         .expect("a status");
-    report(&kinds::of::<ReplicaSet>().strategy.validate_status_update(&set, &set), expect![[r#"
+    report(
+        &kinds::of::<ReplicaSet>().strategy.validate_status_update(&set, &set),
+        expect![[r#"
         status.fullyLabeledReplicas: Invalid value: -1: must be greater than or equal to 0
         status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas
         status.availableReplicas: Invalid value: 3: cannot be greater than status.replicas
-        status.availableReplicas: Invalid value: 3: cannot be greater than readyReplicas"#]]);
+        status.availableReplicas: Invalid value: 3: cannot be greater than readyReplicas"#]],
+    );
 }

@@ -37,7 +37,10 @@ impl KindStrategy for Lease {
             validate_strategy(strategy, &at.child("strategy"), errors);
         }
         if !text(&spec.preferred_holder).is_empty() && text(&spec.strategy).is_empty() {
-            errors.forbidden(&at.child("preferredHolder"), "may only be specified if `strategy` is defined");
+            errors.forbidden(
+                &at.child("preferredHolder"),
+                "may only be specified if `strategy` is defined",
+            );
         }
     }
 

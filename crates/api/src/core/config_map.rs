@@ -35,7 +35,11 @@ impl KindStrategy for ConfigMap {
             size += value.len();
         }
         for (key, value) in self.binary_data.iter().flatten() {
-            errors.invalid_all(&Path::new("binaryData").key(key), key, names::is_config_map_key(key));
+            errors.invalid_all(
+                &Path::new("binaryData").key(key),
+                key,
+                names::is_config_map_key(key),
+            );
             size += value.0.len();
         }
         if size > MAX_DATA_BYTES {
@@ -59,7 +63,8 @@ impl KindStrategy for ConfigMap {
     }
 
     fn row(&self, now: Timestamp) -> Vec<Value> {
-        let keys = self.data.as_ref().map_or(0, |d| d.len()) + self.binary_data.as_ref().map_or(0, |d| d.len());
+        let keys = self.data.as_ref().map_or(0, |d| d.len())
+            + self.binary_data.as_ref().map_or(0, |d| d.len());
         vec![columns::name(&self.metadata), keys.into(), columns::age(&self.metadata, now)]
     }
 }

@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
 use crate::columns::{self, column, wide};
+use crate::fields;
 use crate::kinds::{Column, Scope};
 use crate::report::{Report, text};
 use crate::strategy::KindStrategy;
-use crate::fields;
 
 /// Bytes in `reportingInstance`, `action` and `reason`: they are for machines.
 const WORD_LIMIT: usize = 128;
@@ -61,7 +61,11 @@ impl KindStrategy for Event {
             validate_new_fields(self, errors);
         }
         let namespace = text(&self.metadata.namespace);
-        errors.invalid_all(&Path::new("namespace"), namespace, names::is_dns1123_subdomain(namespace));
+        errors.invalid_all(
+            &Path::new("namespace"),
+            namespace,
+            names::is_dns1123_subdomain(namespace),
+        );
     }
 
     fn fields(&self) -> Vec<(&'static str, String)> {
@@ -106,7 +110,8 @@ impl KindStrategy for Event {
 /// The event lives where its object lives; events of objects without a namespace live in `default`, or, when they are of the
 /// new form, in `kube-system` too.
 fn validate_namespace(event: &Event, errors: &mut ErrorList) {
-    let (home, of_object) = (text(&event.metadata.namespace), text(&event.involved_object.namespace));
+    let (home, of_object) =
+        (text(&event.metadata.namespace), text(&event.involved_object.namespace));
     let matches = match (event.event_time.is_some(), of_object.is_empty()) {
         (false, true) => home.is_empty() || home == "default",
         (false, false) => home == of_object,
@@ -124,9 +129,11 @@ fn validate_new_fields(event: &Event, errors: &mut ErrorList) {
     let reporter = Path::new("reportingComponent");
     errors.non_empty(&reporter, text(&event.reporting_component));
     errors.qualified_name(&reporter, text(&event.reporting_component));
-    for (name, value) in
-        [("reportingInstance", &event.reporting_instance), ("action", &event.action), ("reason", &event.reason)]
-    {
+    for (name, value) in [
+        ("reportingInstance", &event.reporting_instance),
+        ("action", &event.action),
+        ("reason", &event.reason),
+    ] {
         errors.non_empty(&Path::new(name), text(value));
         at_most(name, value, WORD_LIMIT, errors);
     }
@@ -142,10 +149,14 @@ fn at_most(name: &str, value: &Option<String>, limit: usize, errors: &mut ErrorL
 /// When the event was first and last seen, as people read it.
 fn seen(event: &Event, now: Timestamp) -> (String, String) {
     let since = |t: Timestamp| columns::human_since(t, now);
-    let first = event.first_timestamp.as_ref().map(|t| t.0).or(event.event_time.as_ref().map(|t| t.0));
+    let first =
+        event.first_timestamp.as_ref().map(|t| t.0).or(event.event_time.as_ref().map(|t| t.0));
     let first = first.map_or_else(|| "<unknown>".to_owned(), since);
     let last = match &event.series {
-        Some(series) => series.last_observed_time.as_ref().map_or_else(|| "<unknown>".to_owned(), |t| since(t.0)),
+        Some(series) => series
+            .last_observed_time
+            .as_ref()
+            .map_or_else(|| "<unknown>".to_owned(), |t| since(t.0)),
         None => event.last_timestamp.as_ref().map_or_else(|| first.clone(), |t| since(t.0)),
     };
     (first, last)
@@ -174,5 +185,9 @@ fn component(event: &Event) -> &str {
 fn source(event: &Event) -> String {
     let host = event.source.as_ref().map(|s| text(&s.host)).unwrap_or_default();
     let instance = if host.is_empty() { text(&event.reporting_instance) } else { host };
-    if instance.is_empty() { component(event).to_owned() } else { format!("{}, {instance}", component(event)) }
+    if instance.is_empty() {
+        component(event).to_owned()
+    } else {
+        format!("{}, {instance}", component(event))
+    }
 }

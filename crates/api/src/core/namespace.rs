@@ -68,7 +68,9 @@ impl KindStrategy for Namespace {
     fn validate_status_update(&self, _old: &Self, errors: &mut ErrorList) {
         let (wanted, detail) = match self.metadata.deletion_timestamp {
             None => (ACTIVE, "may only be 'Active' if `deletionTimestamp` is empty"),
-            Some(_) => (TERMINATING, "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+            Some(_) => {
+                (TERMINATING, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
         };
         if phase(self) != wanted {
             errors.invalid(&Path::new("status").child("Phase"), phase(self), detail);
@@ -84,7 +86,11 @@ impl KindStrategy for Namespace {
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let name = self.metadata.name.clone().unwrap_or_default();
-        vec![("metadata.name", name.clone()), ("status.phase", phase(self).to_owned()), ("name", name)]
+        vec![
+            ("metadata.name", name.clone()),
+            ("status.phase", phase(self).to_owned()),
+            ("name", name),
+        ]
     }
 
     fn row(&self, now: Timestamp) -> Vec<Value> {
@@ -117,6 +123,10 @@ fn label_with_name(namespace: &mut Namespace) {
 fn validate_finalizer(name: &str, at: &Path, errors: &mut ErrorList) {
     errors.extend(meta::validate_finalizer_name(name, at));
     if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
-        errors.invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified");
+        errors.invalid(
+            at,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
     }
 }

@@ -59,10 +59,14 @@ impl KindStrategy for Node {
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         let Some(spec) = &self.spec else { return Vec::new() };
         let external = !text(&spec.external_id).is_empty();
-        let external =
-            external.then(|| "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        let external = external.then(|| {
+            "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned()
+        });
         let at = Path::new("spec").child("podCIDRs");
-        let cidrs = list(&spec.pod_cidrs).iter().enumerate().flat_map(|(i, c)| net::cidr_warning(c, &at.index(i)));
+        let cidrs = list(&spec.pod_cidrs)
+            .iter()
+            .enumerate()
+            .flat_map(|(i, c)| net::cidr_warning(c, &at.index(i)));
         external.into_iter().chain(cidrs).collect()
     }
 

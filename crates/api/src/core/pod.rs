@@ -100,9 +100,12 @@ impl KindStrategy for Pod {
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let (spec, status) = (self.spec.as_ref(), self.status.as_ref());
-        let of_spec = |field: fn(&PodSpec) -> &Option<String>| spec.map(|s| text(field(s))).unwrap_or_default().to_owned();
-        let of_status =
-            |field: fn(&PodStatus) -> &Option<String>| status.map(|s| text(field(s))).unwrap_or_default().to_owned();
+        let of_spec = |field: fn(&PodSpec) -> &Option<String>| {
+            spec.map(|s| text(field(s))).unwrap_or_default().to_owned()
+        };
+        let of_status = |field: fn(&PodStatus) -> &Option<String>| {
+            status.map(|s| text(field(s))).unwrap_or_default().to_owned()
+        };
         let ips = status.map(|s| list(&s.pod_ips)).unwrap_or_default();
         let mut all = fields::metadata(&self.metadata, Scope::Namespaced);
         all.extend([
@@ -136,7 +139,9 @@ impl KindStrategy for Pod {
         let spec = self.spec.as_ref();
         let running = spec.is_some_and(|s| !text(&s.node_name).is_empty())
             && self.status.as_ref().is_none_or(|s| !is_terminal(s));
-        let wished = requested.or_else(|| spec.and_then(|s| s.termination_grace_period_seconds)).unwrap_or(0);
+        let wished = requested
+            .or_else(|| spec.and_then(|s| s.termination_grace_period_seconds))
+            .unwrap_or(0);
         match wished {
             _ if !running => Some(0),
             ..0 => Some(1),

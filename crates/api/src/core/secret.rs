@@ -82,7 +82,12 @@ impl KindStrategy for Secret {
 
     fn row(&self, now: Timestamp) -> Vec<Value> {
         let keys = self.data.as_ref().map_or(0, BTreeMap::len);
-        vec![columns::name(&self.metadata), text(&self.type_).into(), keys.into(), columns::age(&self.metadata, now)]
+        vec![
+            columns::name(&self.metadata),
+            text(&self.type_).into(),
+            keys.into(),
+            columns::age(&self.metadata, now),
+        ]
     }
 }
 
@@ -116,7 +121,9 @@ fn require(key: &str, data: &Data, errors: &mut ErrorList) {
 }
 
 fn require_json(key: &str, data: &Data, errors: &mut ErrorList) {
-    let Some(value) = data.get(key) else { return errors.required(&Path::new("data").key(key), "") };
+    let Some(value) = data.get(key) else {
+        return errors.required(&Path::new("data").key(key), "");
+    };
     if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&value.0) {
         errors.invalid(&Path::new("data").key(key), REDACTED, error.to_string());
     }

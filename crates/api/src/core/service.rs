@@ -31,7 +31,8 @@ const LOCAL: &str = "Local";
 impl KindStrategy for Service {
     const RETURNS_DELETED_OBJECT: bool = true;
     const ALLOW_CREATE_ON_UPDATE: bool = true;
-    const SELECTABLE: &'static [&'static str] = &["metadata.name", "metadata.namespace", "spec.clusterIP", "spec.type"];
+    const SELECTABLE: &'static [&'static str] =
+        &["metadata.name", "metadata.namespace", "spec.clusterIP", "spec.type"];
     const COLUMNS: &'static [Column] = columns::COLUMNS;
     const NAME: NameRule = meta::name_is_dns_label;
 

@@ -2,8 +2,8 @@
 //!
 //! Counterpart in Kubernetes: `pkg/registry/core/serviceaccount`.
 
-use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use serde_json::Value;
 
 use crate::columns;
@@ -27,8 +27,9 @@ impl KindStrategy for ServiceAccount {
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        let annotated =
-            |sa: &Self| sa.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(ENFORCE_MOUNTABLE));
+        let annotated = |sa: &Self| {
+            sa.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(ENFORCE_MOUNTABLE))
+        };
         if !annotated(self) || old.is_some_and(annotated) {
             return Vec::new();
         }

@@ -70,7 +70,8 @@ fn roles(node: &Node) -> String {
         None if key == ROLE_LABEL => value.to_owned(),
         None => String::new(),
     };
-    let labels = node.metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    let labels =
+        node.metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     let roles: BTreeSet<String> = labels.map(role).filter(|role| !role.is_empty()).collect();
     roles.into_iter().collect::<Vec<_>>().join(",")
 }
@@ -81,7 +82,11 @@ fn address<'a>(status: &'a NodeStatus, type_: &str) -> Option<&'a str> {
 
 fn kernel(info: &NodeSystemInfo) -> String {
     let version = or_unknown(&info.kernel_version);
-    if info.architecture.is_empty() { version } else { format!("{version} ({})", info.architecture) }
+    if info.architecture.is_empty() {
+        version
+    } else {
+        format!("{version} ({})", info.architecture)
+    }
 }
 
 fn or_unknown(text: &str) -> String {

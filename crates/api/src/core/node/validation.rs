@@ -11,22 +11,31 @@ use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
 use serde_json::json;
 
 use super::super::pod::EFFECTS;
+use crate::net;
 use crate::quantities::{self, ResourceList};
 use crate::report::{Report, list, text};
-use crate::net;
 
 /// Bytes in the name of a feature.
 const FEATURE_NAME_LIMIT: usize = 253;
 
 /// Rules for a node, on create and on update.
 pub(super) fn validate(node: &Node, errors: &mut ErrorList) {
-    let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
+    let (spec, status) =
+        (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
     let at_meta = Path::new("metadata");
     validate_taints(list(&spec.taints), &at_meta.child("taints"), errors);
     validate_resources(&status, errors);
-    let swap = status.node_info.as_ref().and_then(|info| info.swap.as_ref()).and_then(|swap| swap.capacity);
+    let swap = status
+        .node_info
+        .as_ref()
+        .and_then(|info| info.swap.as_ref())
+        .and_then(|swap| swap.capacity);
     if let Some(capacity) = swap.filter(|capacity| *capacity <= 0) {
-        errors.invalid(&at_meta.child("nodeSwapStatus").child("capacity"), capacity, "must be greater than zero");
+        errors.invalid(
+            &at_meta.child("nodeSwapStatus").child("capacity"),
+            capacity,
+            "must be greater than zero",
+        );
     }
     validate_features(list(&status.declared_features), errors);
     validate_pod_cidrs(list(&spec.pod_cidrs), errors);
@@ -112,9 +121,14 @@ fn validate_features(features: &[String], errors: &mut ErrorList) {
 fn feature_problem(name: &str) -> Option<String> {
     let quoted = field::quote(name);
     if name.len() > FEATURE_NAME_LIMIT {
-        return Some(format!("invalid feature name {quoted}: must be no more than {FEATURE_NAME_LIMIT} characters"));
+        return Some(format!(
+            "invalid feature name {quoted}: must be no more than {FEATURE_NAME_LIMIT} characters"
+        ));
     }
-    let segment = |s: &str| s.starts_with(|c: char| c.is_ascii_alphabetic()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
+    let segment = |s: &str| {
+        s.starts_with(|c: char| c.is_ascii_alphabetic())
+            && s.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
     let fine = name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(segment);
     (!fine).then(|| {
         format!(
@@ -128,7 +142,8 @@ fn validate_pod_cidrs(cidrs: &[String], errors: &mut ErrorList) {
     for (i, cidr) in cidrs.iter().enumerate() {
         net::validate_cidr(cidr, &[], &at.index(i), errors);
     }
-    if cidrs.len() > 2 || cidrs.len() == 2 && !net::is_dual_stack(cidrs.iter().map(String::as_str)) {
+    if cidrs.len() > 2 || cidrs.len() == 2 && !net::is_dual_stack(cidrs.iter().map(String::as_str))
+    {
         errors.invalid(&at, cidrs, "may specify no more than one CIDR for each IP family");
     }
 }
@@ -138,7 +153,10 @@ fn validate_addresses(status: &NodeStatus, errors: &mut ErrorList) {
     let at = Path::new("status").child("addresses");
     for (i, address) in list(&status.addresses).iter().enumerate() {
         if !seen.insert((&address.type_, &address.address)) {
-            errors.duplicate(&at.index(i), json!({"Type": address.type_, "Address": address.address}));
+            errors.duplicate(
+                &at.index(i),
+                json!({"Type": address.type_, "Address": address.address}),
+            );
         }
     }
 }

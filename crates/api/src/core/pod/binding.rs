@@ -65,7 +65,9 @@ pub fn bind(pod: &mut Pod, binding: &Binding, now: Timestamp) -> Result<(), Bind
     }
     spec.node_name.clone_from(&binding.target.name);
     let (meta, from) = (&mut pod.metadata, &binding.metadata);
-    for (annotations, given) in [(&mut meta.annotations, &from.annotations), (&mut meta.labels, &from.labels)] {
+    for (annotations, given) in
+        [(&mut meta.annotations, &from.annotations), (&mut meta.labels, &from.labels)]
+    {
         if let Some(given) = given {
             annotations.get_or_insert_default().extend(given.clone());
         }
@@ -78,8 +80,11 @@ pub fn bind(pod: &mut Pod, binding: &Binding, now: Timestamp) -> Result<(), Bind
 
 /// The condition `PodScheduled` is true from now on.
 fn set_scheduled(conditions: &mut Vec<PodCondition>, now: Timestamp) {
-    let mut condition =
-        PodCondition { type_: "PodScheduled".to_owned(), status: "True".to_owned(), ..PodCondition::default() };
+    let mut condition = PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "True".to_owned(),
+        ..PodCondition::default()
+    };
     match conditions.iter_mut().find(|c| c.type_ == condition.type_) {
         Some(old) => {
             let since = old.last_transition_time.take().filter(|_| old.status == condition.status);
@@ -107,7 +112,9 @@ mod tests {
     #[test]
     fn bind_of_pending_pod_sets_node_and_condition() {
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-        let mut pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).expect("a pod");
+        let mut pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}}))
+                .expect("a pod");
         bind(&mut pod, &binding(), now).expect("bound");
         let value = serde_json::to_value(&pod).expect("JSON");
         assert_eq!(value["spec"]["nodeName"], "n1");
@@ -123,7 +130,9 @@ mod tests {
 
     #[test]
     fn bind_without_target_is_refused() {
-        let binding = serde_json::from_value(json!({"metadata": {"name": "p"}, "target": {"kind": "Pod"}})).expect("a binding");
+        let binding =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "target": {"kind": "Pod"}}))
+                .expect("a binding");
         let errors: Vec<_> = validate(&binding).iter().map(ToString::to_string).collect();
         assert_eq!(
             errors,

@@ -3,7 +3,9 @@
 //! Counterpart in Kubernetes: `printPod` in `pkg/printers/internalversion`.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus,
+};
 use serde_json::Value;
 
 use crate::columns::{self, column, human_since, or_none, wide};
@@ -24,7 +26,8 @@ pub(super) const COLUMNS: &[Column] = &[
 
 /// Cells for [`COLUMNS`].
 pub(super) fn row(pod: &Pod, now: Timestamp) -> Vec<Value> {
-    let (spec, status) = (pod.spec.clone().unwrap_or_default(), pod.status.clone().unwrap_or_default());
+    let (spec, status) =
+        (pod.spec.clone().unwrap_or_default(), pod.status.clone().unwrap_or_default());
     let summary = summarize(pod);
     let ip = list(&status.pod_ips).first().map(|ip| ip.ip.as_str());
     vec![
@@ -118,7 +121,9 @@ fn init_word(state: Option<&ContainerState>, index: usize, total: usize) -> Stri
         return format!("Init:{}", terminated_word(terminated));
     }
     match state.and_then(|s| s.waiting.as_ref()).map(|w| text(&w.reason)) {
-        Some(reason) if !reason.is_empty() && reason != "PodInitializing" => format!("Init:{reason}"),
+        Some(reason) if !reason.is_empty() && reason != "PodInitializing" => {
+            format!("Init:{reason}")
+        }
         _ => format!("Init:{index}/{total}"),
     }
 }
@@ -134,7 +139,9 @@ fn terminated_word(terminated: &ContainerStateTerminated) -> String {
 /// Once the pod is initialized, of the init containers only the sidecars' restarts count.
 fn keep_sidecar_restarts(status: &PodStatus, init: &[Container], summary: &mut Summary) {
     (summary.restarts, summary.last_restart) = (0, None);
-    for container in list(&status.init_container_statuses).iter().filter(|c| sidecar_status(c, init)) {
+    for container in
+        list(&status.init_container_statuses).iter().filter(|c| sidecar_status(c, init))
+    {
         count_restarts(container, summary);
     }
 }
@@ -184,7 +191,8 @@ fn deleted_word(status: &PodStatus, summary: &mut Summary) {
 fn count_restarts(container: &ContainerStatus, summary: &mut Summary) {
     summary.restarts += container.restart_count;
     let ended = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    summary.last_restart = summary.last_restart.max(ended.and_then(|t| t.finished_at.as_ref()).map(|t| t.0));
+    summary.last_restart =
+        summary.last_restart.max(ended.and_then(|t| t.finished_at.as_ref()).map(|t| t.0));
 }
 
 fn sidecar_status(status: &ContainerStatus, init: &[Container]) -> bool {
@@ -208,7 +216,9 @@ fn readiness_gates(pod: &Pod) -> String {
         return "<none>".to_owned();
     }
     let conditions = pod.status.as_ref().map(|s| list(&s.conditions)).unwrap_or_default();
-    let met = |gate: &str| conditions.iter().find(|c| c.type_ == gate).is_some_and(|c| c.status == "True");
+    let met = |gate: &str| {
+        conditions.iter().find(|c| c.type_ == gate).is_some_and(|c| c.status == "True")
+    };
     let count = gates.iter().filter(|g| met(&g.condition_type)).count();
     format!("{count}/{}", gates.len())
 }

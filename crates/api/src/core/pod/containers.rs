@@ -10,22 +10,30 @@ use k8s_openapi::api::core::v1::{Container, EphemeralContainer, PodSpec};
 use crate::report::list;
 
 /// All containers with their paths below the spec's: init containers, containers, ephemeral containers.
-pub(crate) fn all<'a>(spec: &'a PodSpec, at: &'a Path) -> impl Iterator<Item = (Cow<'a, Container>, Path)> {
+pub(crate) fn all<'a>(
+    spec: &'a PodSpec,
+    at: &'a Path,
+) -> impl Iterator<Item = (Cow<'a, Container>, Path)> {
     let init = numbered(list(&spec.init_containers), at.child("initContainers"));
     let regular = numbered(&spec.containers, at.child("containers"));
     let at_ephemeral = at.child("ephemeralContainers");
     let ephemeral = list(&spec.ephemeral_containers).iter().enumerate();
-    let ephemeral = ephemeral.map(move |(i, c)| (Cow::Owned(of_ephemeral(c)), at_ephemeral.index(i)));
+    let ephemeral =
+        ephemeral.map(move |(i, c)| (Cow::Owned(of_ephemeral(c)), at_ephemeral.index(i)));
     init.chain(regular).chain(ephemeral)
 }
 
-fn numbered(containers: &[Container], at: Path) -> impl Iterator<Item = (Cow<'_, Container>, Path)> {
+fn numbered(
+    containers: &[Container],
+    at: Path,
+) -> impl Iterator<Item = (Cow<'_, Container>, Path)> {
     containers.iter().enumerate().map(move |(i, c)| (Cow::Borrowed(c), at.index(i)))
 }
 
 /// Names of all containers, ephemeral ones included.
 pub(crate) fn names(spec: &PodSpec) -> impl Iterator<Item = &str> {
-    let regular = spec.containers.iter().chain(list(&spec.init_containers)).map(|c| c.name.as_str());
+    let regular =
+        spec.containers.iter().chain(list(&spec.init_containers)).map(|c| c.name.as_str());
     regular.chain(list(&spec.ephemeral_containers).iter().map(|c| c.name.as_str()))
 }
 

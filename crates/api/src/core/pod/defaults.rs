@@ -4,8 +4,8 @@
 //! come only when a template has become a pod ([`pod`]), so that they never change the templates of existing workloads.
 
 use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, HTTPGetAction, Lifecycle, Pod, PodIP, PodSpec, PodStatus, PodTemplateSpec, Probe,
-    ResourceRequirements, Volume, VolumeProjection,
+    Container, EphemeralContainer, HTTPGetAction, Lifecycle, Pod, PodIP, PodSpec, PodStatus,
+    PodTemplateSpec, Probe, ResourceRequirements, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -42,7 +42,8 @@ pub fn pod(pod: &mut Pod) {
     super::resources::default_pod_level(spec);
     spec.enable_service_links.get_or_insert(true);
     if spec.host_network == Some(true) {
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten())
+        {
             host_ports(container);
         }
     }
@@ -57,7 +58,8 @@ fn pod_ips(status: &mut PodStatus) {
     {
         status.pod_ips = Some(vec![PodIP { ip: ip.clone() }]);
     }
-    status.pod_ip = status.pod_ips.as_ref().and_then(|ips| ips.first()).map(|first| first.ip.clone());
+    status.pod_ip =
+        status.pod_ips.as_ref().and_then(|ips| ips.first()).map(|first| first.ip.clone());
 }
 
 /// Defaults of a template.
@@ -90,7 +92,10 @@ fn pod_spec(spec: &mut PodSpec) {
 
 /// The two names of one field.
 fn service_account(spec: &mut PodSpec) {
-    let name = [&spec.service_account_name, &spec.service_account].into_iter().flatten().find(|n| !n.is_empty());
+    let name = [&spec.service_account_name, &spec.service_account]
+        .into_iter()
+        .flatten()
+        .find(|n| !n.is_empty());
     let name = name.cloned();
     spec.service_account_name.clone_from(&name);
     spec.service_account = name;
@@ -131,7 +136,11 @@ fn container(container: &mut Container) {
             file.optional.get_or_insert(false);
         }
     }
-    for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
+    for probe in [
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+        &mut container.startup_probe,
+    ] {
         probe.iter_mut().for_each(self::probe);
     }
     container.lifecycle.iter_mut().for_each(lifecycle);
@@ -143,7 +152,9 @@ fn ephemeral_container(container: &mut EphemeralContainer) {
     set(&mut container.termination_message_path, "/dev/termination-log");
     set(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
-    for field in container.env.iter_mut().flatten().filter_map(|e| e.value_from.as_mut()?.field_ref.as_mut()) {
+    for field in
+        container.env.iter_mut().flatten().filter_map(|e| e.value_from.as_mut()?.field_ref.as_mut())
+    {
         set(&mut field.api_version, "v1");
     }
 }

@@ -5,7 +5,8 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector,
+    EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector,
+    ResourceFieldSelector,
 };
 
 use super::volumes::no_backsteps;
@@ -25,8 +26,13 @@ pub(super) const ENV_FIELDS: &[&str] = &[
     "status.podIPs",
 ];
 /// Fields of a pod that a file can show.
-pub(super) const VOLUME_FIELDS: &[&str] =
-    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+pub(super) const VOLUME_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 /// Fields that exist, though not everywhere.
 const KNOWN_FIELDS: &[&str] = &[
     "metadata.annotations",
@@ -55,8 +61,7 @@ const RESOURCES: &[&str] = &[
 const BYTE_DIVISORS: &[&str] =
     &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 const RELAXED_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
-const ONE_SOURCE: &str =
-    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+const ONE_SOURCE: &str = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
 
 /// Any printable ASCII but `=`: what an environment can carry.
 fn relaxed_name(name: &str) -> Vec<String> {
@@ -113,7 +118,12 @@ fn validate_source(source: &EnvVarSource, value: &str, at: &Path, errors: &mut E
 }
 
 /// A field of the pod, `metadata.labels['key']` for one label.
-pub(super) fn validate_field_ref(field: &ObjectFieldSelector, known: &[&str], at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_field_ref(
+    field: &ObjectFieldSelector,
+    known: &[&str],
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let version = text(&field.api_version);
     if version.is_empty() {
         return errors.required(&at.child("apiVersion"), "");
@@ -132,17 +142,26 @@ pub(super) fn validate_field_ref(field: &ObjectFieldSelector, known: &[&str], at
         }
         (_, Some(key)) => errors.qualified_name(at, key),
         // A path without subscript is empty in this message, as in Kubernetes.
-        (path, None) if !known.contains(&path) => errors.not_supported(&at.child("fieldPath"), path, known),
+        (path, None) if !known.contains(&path) => {
+            errors.not_supported(&at.child("fieldPath"), path, known)
+        }
         _ => {}
     }
 }
 
 /// `metadata.labels['key']` is the path and the key.
 fn split_subscript(path: &str) -> (&str, Option<&str>) {
-    path.strip_suffix("']").and_then(|p| p.split_once("['")).map_or((path, None), |(p, key)| (p, Some(key)))
+    path.strip_suffix("']")
+        .and_then(|p| p.split_once("['"))
+        .map_or((path, None), |(p, key)| (p, Some(key)))
 }
 
-fn known_field(version: &str, whole: &str, path: &str, subscript: Option<&str>) -> Result<(), String> {
+fn known_field(
+    version: &str,
+    whole: &str,
+    path: &str,
+    subscript: Option<&str>,
+) -> Result<(), String> {
     if version != "v1" {
         return Err(format!("unsupported pod version: {version}"));
     }
@@ -155,7 +174,11 @@ fn known_field(version: &str, whole: &str, path: &str, subscript: Option<&str>) 
 }
 
 /// A request or limit of a container.
-pub(super) fn validate_resource_ref(field: &ResourceFieldSelector, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_resource_ref(
+    field: &ResourceFieldSelector,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if field.resource.is_empty() {
         errors.required(&at.child("resource"), "");
     } else if !RESOURCES.contains(&field.resource.as_str()) && !is_huge_pages(&field.resource) {
@@ -171,22 +194,35 @@ fn is_huge_pages(resource: &str) -> bool {
 /// The unit in which the resource is shown.
 pub(super) fn validate_divisor(field: &ResourceFieldSelector, at: &Path, errors: &mut ErrorList) {
     const ALL: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
-    let Some(divisor) = field.divisor.as_ref().filter(|d| quantities::amount(d).is_none_or(|d| quantities::is_positive(&d))) else {
+    let Some(divisor) = field
+        .divisor
+        .as_ref()
+        .filter(|d| quantities::amount(d).is_none_or(|d| quantities::is_positive(&d)))
+    else {
         return;
     };
     let (known, what): (&[&str], _) = match field.resource.as_str() {
-        "limits.cpu" | "requests.cpu" => (&["1m", "1"], "1m and 1 are supported with the cpu resource".to_owned()),
-        "limits.memory" | "requests.memory" => (BYTE_DIVISORS, format!("{ALL} are supported with the memory resource")),
-        "limits.ephemeral-storage" | "requests.ephemeral-storage" => {
-            (BYTE_DIVISORS, format!("{ALL} are supported with the local ephemeral storage resource"))
+        "limits.cpu" | "requests.cpu" => {
+            (&["1m", "1"], "1m and 1 are supported with the cpu resource".to_owned())
         }
+        "limits.memory" | "requests.memory" => {
+            (BYTE_DIVISORS, format!("{ALL} are supported with the memory resource"))
+        }
+        "limits.ephemeral-storage" | "requests.ephemeral-storage" => (
+            BYTE_DIVISORS,
+            format!("{ALL} are supported with the local ephemeral storage resource"),
+        ),
         resource if is_huge_pages(resource) => {
             (BYTE_DIVISORS, format!("{ALL} are supported with the hugepages resource"))
         }
         _ => return,
     };
     if !known.contains(&divisor.0.as_str()) {
-        errors.invalid(&at.child("divisor"), &field.resource, format!("only divisor's values {what}"));
+        errors.invalid(
+            &at.child("divisor"),
+            &field.resource,
+            format!("only divisor's values {what}"),
+        );
     }
 }
 
@@ -232,8 +268,12 @@ pub(super) fn validate_from(sources: &[EnvFromSource], at: &Path, errors: &mut E
             validate_from_name(&secret.name, &at_item.child("secretRef"), errors);
         }
         match (&source.config_map_ref, &source.secret_ref) {
-            (None, None) => errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"),
-            (Some(_), Some(_)) => errors.invalid(at, "", "may not have more than one field specified at a time"),
+            (None, None) => {
+                errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")
+            }
+            (Some(_), Some(_)) => {
+                errors.invalid(at, "", "may not have more than one field specified at a time")
+            }
             _ => {}
         }
     }

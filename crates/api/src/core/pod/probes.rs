@@ -5,7 +5,8 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, SleepAction, TCPSocketAction,
+    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+    SleepAction, TCPSocketAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -16,7 +17,12 @@ const SCHEMES: &[&str] = &["HTTP", "HTTPS"];
 const WINDOWS_SIGNALS: &[&str] = &["SIGKILL", "SIGTERM"];
 
 /// The hooks and probes of a container that runs as long as the pod.
-pub(super) fn validate_all(container: &Container, context: &Context, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_all(
+    container: &Container,
+    context: &Context,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if let Some(lifecycle) = &container.lifecycle {
         validate_lifecycle(lifecycle, context, &at.child("lifecycle"), errors);
     }
@@ -64,7 +70,11 @@ fn validate_probe(probe: &Probe, context: &Context, at: &Path, errors: &mut Erro
         errors.non_negative(&at.child(name), value.unwrap_or(0).into());
     }
     if let Some(seconds) = probe.termination_grace_period_seconds.filter(|s| *s <= 0) {
-        errors.invalid(&at.child("terminationGracePeriodSeconds"), seconds, "must be greater than 0");
+        errors.invalid(
+            &at.child("terminationGracePeriodSeconds"),
+            seconds,
+            "must be greater than 0",
+        );
     }
 }
 
@@ -82,8 +92,12 @@ fn validate_lifecycle(lifecycle: &Lifecycle, context: &Context, at: &Path, error
 fn validate_stop_signal(signal: &str, os: Option<&str>, at: &Path, errors: &mut ErrorList) {
     match os {
         None => errors.forbidden(at, "may not be set for containers with empty `spec.os.name`"),
-        Some("windows") if !WINDOWS_SIGNALS.contains(&signal) => errors.not_supported(at, signal, WINDOWS_SIGNALS),
-        Some("linux") if !LINUX_SIGNALS.contains(&signal) => errors.not_supported(at, signal, LINUX_SIGNALS),
+        Some("windows") if !WINDOWS_SIGNALS.contains(&signal) => {
+            errors.not_supported(at, signal, WINDOWS_SIGNALS)
+        }
+        Some("linux") if !LINUX_SIGNALS.contains(&signal) => {
+            errors.not_supported(at, signal, LINUX_SIGNALS)
+        }
         Some(_) => {}
     }
 }
@@ -133,7 +147,9 @@ impl<'a> Handler<'a> {
                 errors.required(&at.child("command"), "");
             }
             ("httpGet", Some(action), ..) => validate_http_get(action, at, errors),
-            ("tcpSocket", _, Some(action), ..) => validate_port(&action.port, &at.child("port"), errors),
+            ("tcpSocket", _, Some(action), ..) => {
+                validate_port(&action.port, &at.child("port"), errors)
+            }
             ("grpc", _, _, Some(action), _) => {
                 validate_port(&IntOrString::Int(action.port), &at.child("port"), errors);
             }
@@ -151,13 +167,20 @@ fn validate_http_get(action: &HTTPGetAction, at: &Path, errors: &mut ErrorList) 
         errors.not_supported(&at.child("scheme"), scheme, SCHEMES);
     }
     for header in list(&action.http_headers) {
-        errors.invalid_all(&at.child("httpHeaders"), &header.name, names::is_http_header_name(&header.name));
+        errors.invalid_all(
+            &at.child("httpHeaders"),
+            &header.name,
+            names::is_http_header_name(&header.name),
+        );
     }
 }
 
 fn validate_sleep(action: &SleepAction, context: &Context, at: &Path, errors: &mut ErrorList) {
-    let Some(grace) = context.grace.filter(|grace| !(0..=*grace).contains(&action.seconds)) else { return };
-    let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+    let Some(grace) = context.grace.filter(|grace| !(0..=*grace).contains(&action.seconds)) else {
+        return;
+    };
+    let detail =
+        format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
     errors.invalid(at, action.seconds, detail);
 }
 
@@ -172,12 +195,69 @@ pub(crate) fn validate_port(port: &IntOrString, at: &Path, errors: &mut ErrorLis
 }
 
 const LINUX_SIGNALS: &[&str] = &[
-    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO",
-    "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGRTMAX", "SIGRTMAX-1", "SIGRTMAX-10",
-    "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13", "SIGRTMAX-14", "SIGRTMAX-2", "SIGRTMAX-3", "SIGRTMAX-4", "SIGRTMAX-5",
-    "SIGRTMAX-6", "SIGRTMAX-7", "SIGRTMAX-8", "SIGRTMAX-9", "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+10", "SIGRTMIN+11",
-    "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5",
-    "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM",
-    "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU",
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMAX-1",
+    "SIGRTMAX-10",
+    "SIGRTMAX-11",
+    "SIGRTMAX-12",
+    "SIGRTMAX-13",
+    "SIGRTMAX-14",
+    "SIGRTMAX-2",
+    "SIGRTMAX-3",
+    "SIGRTMAX-4",
+    "SIGRTMAX-5",
+    "SIGRTMAX-6",
+    "SIGRTMAX-7",
+    "SIGRTMAX-8",
+    "SIGRTMAX-9",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
     "SIGXFSZ",
 ];

@@ -14,7 +14,8 @@ const COMPUTE: [&str; 2] = ["cpu", "memory"];
 /// `Guaranteed` when every container limits CPU and memory and requests just that, `BestEffort` when none asks for
 /// anything, `Burstable` otherwise. Resources of the pod as a whole stand before those of its containers.
 pub fn class(spec: &PodSpec) -> &'static str {
-    let mut totals = Totals { requests: BTreeMap::new(), limits: BTreeMap::new(), all_limited: true };
+    let mut totals =
+        Totals { requests: BTreeMap::new(), limits: BTreeMap::new(), all_limited: true };
     if let Some(pod) = &spec.resources {
         totals.add(pod);
     } else {
@@ -53,7 +54,9 @@ impl Totals {
 fn sum(totals: &mut BTreeMap<&'static str, Amount>, list: &Option<ResourceList>) -> usize {
     let mut found = 0;
     for name in COMPUTE {
-        let Some(amount) = list.as_ref().and_then(|l| l.get(name)).and_then(amount).filter(is_positive) else {
+        let Some(amount) =
+            list.as_ref().and_then(|l| l.get(name)).and_then(amount).filter(is_positive)
+        else {
             continue;
         };
         found += 1;
@@ -75,7 +78,10 @@ mod tests {
         let table = [
             (json!([{"name": "a"}]), "BestEffort"),
             (json!([{"name": "a", "resources": {"requests": {"cpu": "0"}}}]), "BestEffort"),
-            (json!([{"name": "a", "resources": {"requests": {"nvidia.com/gpu": "1"}}}]), "BestEffort"),
+            (
+                json!([{"name": "a", "resources": {"requests": {"nvidia.com/gpu": "1"}}}]),
+                "BestEffort",
+            ),
             (json!([{"name": "a", "resources": {"requests": {"cpu": "1"}}}]), "Burstable"),
             (json!([{"name": "a", "resources": both}]), "Guaranteed"),
             (json!([{"name": "a", "resources": both}, {"name": "b"}]), "Burstable"),

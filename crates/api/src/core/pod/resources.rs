@@ -72,18 +72,27 @@ fn supported_for_pods(name: &str) -> bool {
 /// Fills the resources of the pod as a whole where its author gave only a part of them.
 pub(super) fn default_pod_level(spec: &mut PodSpec) {
     let Some(resources) = spec.resources.clone() else { return };
-    let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+    let (limits, requests) =
+        (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
     if limits.is_empty() && requests.is_empty() {
         return;
     }
     let limits = default_huge_page_limits(aggregate(spec, Side::Limits), limits, &requests);
-    let requests = if limits.is_empty() { requests } else { default_requests(aggregate(spec, Side::Requests), requests, &limits) };
+    let requests = if limits.is_empty() {
+        requests
+    } else {
+        default_requests(aggregate(spec, Side::Requests), requests, &limits)
+    };
     let resources = spec.resources.get_or_insert_default();
     resources.limits = Some(limits).filter(|l| !l.is_empty());
     resources.requests = Some(requests).filter(|r| !r.is_empty());
 }
 
-fn default_huge_page_limits(containers: Sums, mut limits: ResourceList, requests: &ResourceList) -> ResourceList {
+fn default_huge_page_limits(
+    containers: Sums,
+    mut limits: ResourceList,
+    requests: &ResourceList,
+) -> ResourceList {
     for (name, amount) in containers.into_iter().filter(|(name, _)| is_huge_page(name)) {
         if !requests.contains_key(&name) {
             limits.entry(name).or_insert_with(|| Quantity(amount.to_string()));
@@ -92,7 +101,11 @@ fn default_huge_page_limits(containers: Sums, mut limits: ResourceList, requests
     limits
 }
 
-fn default_requests(containers: Sums, mut requests: ResourceList, limits: &ResourceList) -> ResourceList {
+fn default_requests(
+    containers: Sums,
+    mut requests: ResourceList,
+    limits: &ResourceList,
+) -> ResourceList {
     for (name, amount) in containers {
         if supported_for_pods(&name) && overcommit_allowed(&name) {
             requests.entry(name).or_insert_with(|| Quantity(amount.to_string()));
@@ -137,28 +150,51 @@ fn validate(resources: &ResourceRequirements, rule: NameRule, at: &Path, errors:
         }
     }
     let mut names = limits.keys().chain(requests.keys());
-    if names.clone().any(|n| is_huge_page(n)) && !names.any(|n| matches!(n.as_str(), "cpu" | "memory")) {
+    if names.clone().any(|n| is_huge_page(n))
+        && !names.any(|n| matches!(n.as_str(), "cpu" | "memory"))
+    {
         errors.forbidden(at, "HugePages require cpu or memory");
     }
 }
 
-fn validate_entry(name: &str, quantity: &Quantity, rule: NameRule, at: &Path, errors: &mut ErrorList) {
+fn validate_entry(
+    name: &str,
+    quantity: &Quantity,
+    rule: NameRule,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     rule(name, at, errors);
     quantities::validate_value(name, quantity, at, errors);
     quantities::validate_huge_pages(name, quantity, at, errors);
 }
 
-fn validate_request(name: &str, request: &Quantity, limit: &Quantity, at: &Path, errors: &mut ErrorList) {
+fn validate_request(
+    name: &str,
+    request: &Quantity,
+    limit: &Quantity,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let (Some(requested), Some(limited)) = (amount(request), amount(limit)) else { return };
     if requested != limited && !overcommit_allowed(name) {
         errors.invalid(at, &request.0, format!("must be equal to {name} limit of {}", limit.0));
     } else if requested > limited {
-        errors.invalid(at, &request.0, format!("must be less than or equal to {name} limit of {}", limit.0));
+        errors.invalid(
+            at,
+            &request.0,
+            format!("must be less than or equal to {name} limit of {}", limit.0),
+        );
     }
 }
 
 /// Claims of a container name claims of the pod, each once, either as a whole or request by request.
-fn validate_claims(claims: &[ResourceClaim], known: &BTreeSet<&str>, at: &Path, errors: &mut ErrorList) {
+fn validate_claims(
+    claims: &[ResourceClaim],
+    known: &BTreeSet<&str>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let mut seen = BTreeSet::new();
     for (i, claim) in claims.iter().enumerate() {
         let at = at.index(i);
@@ -210,26 +246,46 @@ pub(super) fn validate_pod_level(spec: &PodSpec, at: &Path, errors: &mut ErrorLi
 }
 
 /// The pod as a whole has at least what its containers have.
-fn validate_sums(spec: &PodSpec, resources: &ResourceRequirements, at: &Path, errors: &mut ErrorList) {
+fn validate_sums(
+    spec: &PodSpec,
+    resources: &ResourceRequirements,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let empty = ResourceList::new();
     let requests = resources.requests.as_ref().unwrap_or(&empty);
     let limits = resources.limits.as_ref().unwrap_or(&empty);
     for (name, sum) in aggregate(spec, Side::Requests) {
         at_least(requests.get(&name), &sum, "requests", &at.child("requests").key(&name), errors);
     }
-    for (name, sum) in aggregate(spec, Side::Limits).into_iter().filter(|(name, _)| is_huge_page(name)) {
+    for (name, sum) in
+        aggregate(spec, Side::Limits).into_iter().filter(|(name, _)| is_huge_page(name))
+    {
         at_least(limits.get(&name), &sum, "limits", &at.child("limits").key(&name), errors);
     }
     for (i, container) in spec.containers.iter().enumerate() {
         for (name, limit) in side(container, Side::Limits) {
-            let Some(of_pod) = limits.get(name).and_then(amount).filter(|of_pod| limit > *of_pod) else { continue };
+            let Some(of_pod) = limits.get(name).and_then(amount).filter(|of_pod| limit > *of_pod)
+            else {
+                continue;
+            };
             let at = at.child("containers").index(i).key(name).child("limits");
-            errors.invalid(&at, limit.to_string(), format!("must be less than or equal to pod limits of {of_pod}"));
+            errors.invalid(
+                &at,
+                limit.to_string(),
+                format!("must be less than or equal to pod limits of {of_pod}"),
+            );
         }
     }
 }
 
-fn at_least(of_pod: Option<&Quantity>, sum: &Amount, what: &str, at: &Path, errors: &mut ErrorList) {
+fn at_least(
+    of_pod: Option<&Quantity>,
+    sum: &Amount,
+    what: &str,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(of_pod) = of_pod.and_then(amount).filter(|of_pod| sum > of_pod) else { return };
     let detail = format!("must be greater than or equal to aggregate container {what} of {sum}");
     errors.invalid(at, of_pod.to_string(), detail);

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{labels, meta, names};
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec, Toleration,
-    TopologySpreadConstraint, WeightedPodAffinityTerm,
+    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec,
+    Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
@@ -27,7 +27,10 @@ const OPERATOR: &str = "not a valid selector operator";
 
 pub(super) fn validate_gates(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
     for (i, gate) in list(&spec.readiness_gates).iter().enumerate() {
-        errors.qualified_name(&at.child("readinessGates").index(i).child("conditionType"), &gate.condition_type);
+        errors.qualified_name(
+            &at.child("readinessGates").index(i).child("conditionType"),
+            &gate.condition_type,
+        );
     }
     let mut seen = BTreeSet::new();
     for (i, gate) in list(&spec.scheduling_gates).iter().enumerate() {
@@ -46,12 +49,20 @@ pub(super) fn validate_affinity(affinity: &Affinity, at: &Path, errors: &mut Err
     if let Some(pod) = &affinity.pod_affinity {
         let at = at.child("podAffinity");
         validate_terms(list(&pod.required_during_scheduling_ignored_during_execution), &at, errors);
-        validate_weighted(list(&pod.preferred_during_scheduling_ignored_during_execution), &at, errors);
+        validate_weighted(
+            list(&pod.preferred_during_scheduling_ignored_during_execution),
+            &at,
+            errors,
+        );
     }
     if let Some(pod) = &affinity.pod_anti_affinity {
         let at = at.child("podAntiAffinity");
         validate_terms(list(&pod.required_during_scheduling_ignored_during_execution), &at, errors);
-        validate_weighted(list(&pod.preferred_during_scheduling_ignored_during_execution), &at, errors);
+        validate_weighted(
+            list(&pod.preferred_during_scheduling_ignored_during_execution),
+            &at,
+            errors,
+        );
     }
 }
 
@@ -65,7 +76,9 @@ fn validate_node_affinity(affinity: &NodeAffinity, at: &Path, errors: &mut Error
             validate_node_term(term, true, &at.index(i), errors);
         }
     }
-    for (i, term) in list(&affinity.preferred_during_scheduling_ignored_during_execution).iter().enumerate() {
+    for (i, term) in
+        list(&affinity.preferred_during_scheduling_ignored_during_execution).iter().enumerate()
+    {
         let at = at.child(PREFERRED).index(i);
         if !(1..=100).contains(&term.weight) {
             errors.invalid(&at.child("weight"), term.weight, WEIGHT);
@@ -74,7 +87,12 @@ fn validate_node_affinity(affinity: &NodeAffinity, at: &Path, errors: &mut Error
     }
 }
 
-fn validate_node_term(term: &NodeSelectorTerm, check_values: bool, at: &Path, errors: &mut ErrorList) {
+fn validate_node_term(
+    term: &NodeSelectorTerm,
+    check_values: bool,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     for (i, requirement) in list(&term.match_expressions).iter().enumerate() {
         let at = at.child("matchExpressions").index(i);
         validate_node_requirement(requirement, &at, errors);
@@ -87,7 +105,11 @@ fn validate_node_term(term: &NodeSelectorTerm, check_values: bool, at: &Path, er
     }
 }
 
-fn validate_node_requirement(requirement: &NodeSelectorRequirement, at: &Path, errors: &mut ErrorList) {
+fn validate_node_requirement(
+    requirement: &NodeSelectorRequirement,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let count = list(&requirement.values).len();
     let at_values = at.child("values");
     match requirement.operator.as_str() {
@@ -95,10 +117,16 @@ fn validate_node_requirement(requirement: &NodeSelectorRequirement, at: &Path, e
             errors.required(&at_values, "must be specified when `operator` is 'In' or 'NotIn'");
         }
         "Exists" | "DoesNotExist" if count > 0 => {
-            errors.forbidden(&at_values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            errors.forbidden(
+                &at_values,
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
         }
         "Gt" | "Lt" if count != 1 => {
-            errors.required(&at_values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+            errors.required(
+                &at_values,
+                "must be specified single value when `operator` is 'Lt' or 'Gt'",
+            );
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         other => errors.invalid(&at.child("operator"), other, OPERATOR),
@@ -118,7 +146,11 @@ fn validate_node_field(requirement: &NodeSelectorRequirement, at: &Path, errors:
         other => errors.invalid(&at.child("operator"), other, OPERATOR),
     }
     if requirement.key != "metadata.name" {
-        return errors.invalid(&at.child("key"), &requirement.key, "not a valid field selector key");
+        return errors.invalid(
+            &at.child("key"),
+            &requirement.key,
+            "not a valid field selector key",
+        );
     }
     for (i, value) in values.iter().enumerate() {
         errors.dns_subdomain(&at.child("values").index(i), value);
@@ -142,7 +174,8 @@ fn validate_weighted(terms: &[WeightedPodAffinityTerm], at: &Path, errors: &mut 
 }
 
 fn validate_term(term: &PodAffinityTerm, at: &Path, errors: &mut ErrorList) {
-    for (name, selector) in [("labelSelector", &term.label_selector), ("namespaceSelector", &term.namespace_selector)]
+    for (name, selector) in
+        [("labelSelector", &term.label_selector), ("namespaceSelector", &term.namespace_selector)]
     {
         if let Some(selector) = selector {
             errors.extend(labels::validate_label_selector(selector, &at.child(name)));
@@ -187,12 +220,22 @@ fn validate_label_keys(
 }
 
 /// A key comes into the selector by its key alone or by hand, not both; one occurrence is the merged one.
-fn forbid_repeated_keys(keys: &[String], selector: &LabelSelector, at: &Path, errors: &mut ErrorList) {
-    let mut seen: BTreeSet<_> = selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
+fn forbid_repeated_keys(
+    keys: &[String],
+    selector: &LabelSelector,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
+    let mut seen: BTreeSet<_> =
+        selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
     for expression in list(&selector.match_expressions) {
         let position = keys.iter().position(|key| *key == expression.key);
         if let Some(i) = position.filter(|_| seen.contains(&expression.key)) {
-            errors.invalid(&at.index(i), &expression.key, "exists in both matchLabelKeys and labelSelector");
+            errors.invalid(
+                &at.index(i),
+                &expression.key,
+                "exists in both matchLabelKeys and labelSelector",
+            );
         }
         seen.insert(&expression.key);
     }
@@ -202,13 +245,17 @@ fn forbid_repeated_keys(keys: &[String], selector: &LabelSelector, at: &Path, er
 pub(super) fn merge_label_keys(spec: &mut PodSpec, labels: &BTreeMap<String, String>) {
     if let Some(affinity) = &mut spec.affinity {
         let pod = affinity.pod_affinity.iter_mut().flat_map(|a| {
-            let required = a.required_during_scheduling_ignored_during_execution.iter_mut().flatten();
-            let preferred = a.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten();
+            let required =
+                a.required_during_scheduling_ignored_during_execution.iter_mut().flatten();
+            let preferred =
+                a.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten();
             preferred.map(|t| &mut t.pod_affinity_term).chain(required)
         });
         let anti = affinity.pod_anti_affinity.iter_mut().flat_map(|a| {
-            let required = a.required_during_scheduling_ignored_during_execution.iter_mut().flatten();
-            let preferred = a.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten();
+            let required =
+                a.required_during_scheduling_ignored_during_execution.iter_mut().flatten();
+            let preferred =
+                a.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten();
             preferred.map(|t| &mut t.pod_affinity_term).chain(required)
         });
         for term in pod.chain(anti) {
@@ -224,7 +271,12 @@ pub(super) fn merge_label_keys(spec: &mut PodSpec, labels: &BTreeMap<String, Str
     }
 }
 
-fn add_keys(selector: &mut LabelSelector, keys: &[String], operator: &str, labels: &BTreeMap<String, String>) {
+fn add_keys(
+    selector: &mut LabelSelector,
+    keys: &[String],
+    operator: &str,
+    labels: &BTreeMap<String, String>,
+) {
     for (key, value) in keys.iter().filter_map(|key| labels.get_key_value(key)) {
         selector.match_expressions.get_or_insert_default().push(LabelSelectorRequirement {
             key: key.clone(),
@@ -261,10 +313,16 @@ fn validate_toleration(toleration: &Toleration, at: &Path, errors: &mut ErrorLis
             }
         }
         "Exists" if !value.is_empty() => {
-            errors.invalid(&at.child("operator"), value, "value must be empty when `operator` is 'Exists'");
+            errors.invalid(
+                &at.child("operator"),
+                value,
+                "value must be empty when `operator` is 'Exists'",
+            );
         }
         "Exists" => {}
-        "Lt" | "Gt" => errors.not_supported(&at.child("operator"), operator, &["Equal", "Exists", "Lt", "Gt"]),
+        "Lt" | "Gt" => {
+            errors.not_supported(&at.child("operator"), operator, &["Equal", "Exists", "Lt", "Gt"])
+        }
         other => errors.not_supported(&at.child("operator"), other, &["Equal", "Exists"]),
     }
     if !effect.is_empty() && !EFFECTS.contains(&effect) {
@@ -272,7 +330,11 @@ fn validate_toleration(toleration: &Toleration, at: &Path, errors: &mut ErrorLis
     }
 }
 
-pub(super) fn validate_spread(constraints: &[TopologySpreadConstraint], at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_spread(
+    constraints: &[TopologySpreadConstraint],
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     for (i, constraint) in constraints.iter().enumerate() {
         let at = at.index(i);
         let (key, action) = (&constraint.topology_key, &constraint.when_unsatisfiable);
@@ -285,14 +347,24 @@ pub(super) fn validate_spread(constraints: &[TopologySpreadConstraint], at: &Pat
         if !SPREAD_ACTIONS.contains(&action.as_str()) {
             errors.not_supported(&at.child("whenUnsatisfiable"), action, SPREAD_ACTIONS);
         }
-        if constraints[i + 1..].iter().any(|o| o.topology_key == *key && o.when_unsatisfiable == *action) {
-            errors.duplicate(&at.child("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}"));
+        if constraints[i + 1..]
+            .iter()
+            .any(|o| o.topology_key == *key && o.when_unsatisfiable == *action)
+        {
+            errors.duplicate(
+                &at.child("{topologyKey, whenUnsatisfiable}"),
+                format!("{{{key}, {action}}}"),
+            );
         }
         validate_spread_options(constraint, &at, errors);
     }
 }
 
-fn validate_spread_options(constraint: &TopologySpreadConstraint, at: &Path, errors: &mut ErrorList) {
+fn validate_spread_options(
+    constraint: &TopologySpreadConstraint,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if let Some(domains) = constraint.min_domains {
         let at = at.child("minDomains");
         if domains <= 0 {
@@ -300,13 +372,15 @@ fn validate_spread_options(constraint: &TopologySpreadConstraint, at: &Path, err
         }
         let action = &constraint.when_unsatisfiable;
         if action != "DoNotSchedule" {
-            let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
+            let detail =
+                format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
             errors.invalid(&at, domains, detail);
         }
     }
-    for (name, policy) in
-        [("nodeAffinityPolicy", &constraint.node_affinity_policy), ("nodeTaintsPolicy", &constraint.node_taints_policy)]
-    {
+    for (name, policy) in [
+        ("nodeAffinityPolicy", &constraint.node_affinity_policy),
+        ("nodeTaintsPolicy", &constraint.node_taints_policy),
+    ] {
         if let Some(policy) = policy.as_deref().filter(|p| !NODE_POLICIES.contains(p)) {
             errors.not_supported(&at.child(name), policy, NODE_POLICIES);
         }

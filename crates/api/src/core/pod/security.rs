@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Sysctl, WindowsSecurityContextOptions,
+    AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Sysctl,
+    WindowsSecurityContextOptions,
 };
 
 use super::volumes::local_descending;
@@ -23,7 +24,8 @@ const PROC_MOUNTS: &[&str] = &["Default", "Unmasked"];
 const PROFILE_LIMIT: usize = 4095;
 /// Bytes in the name of a sysctl.
 const SYSCTL_LIMIT: usize = 253;
-const SYSCTL_PATTERN: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+const SYSCTL_PATTERN: &str =
+    r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 /// Sysctls of the IPC namespace that are not told by a prefix.
 const IPC_SYSCTLS: &[&str] = &[
     "kernel.sem",
@@ -51,7 +53,12 @@ fn known(value: &Option<String>, known: &[&str], at: &Path, errors: &mut ErrorLi
 }
 
 /// The security context of a pod.
-pub(super) fn validate_pod(context: &PodSecurityContext, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_pod(
+    context: &PodSecurityContext,
+    spec: &PodSpec,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     id(context.fs_group, &at.child("fsGroup"), errors);
     id(context.run_as_user, &at.child("runAsUser"), errors);
     id(context.run_as_group, &at.child("runAsGroup"), errors);
@@ -63,21 +70,45 @@ pub(super) fn validate_pod(context: &PodSecurityContext, spec: &PodSpec, at: &Pa
         errors.invalid(&at.child("shareProcessNamespace"), true, detail);
     }
     validate_sysctls(list(&context.sysctls), spec, &at.child("sysctls"), errors);
-    known(&context.fs_group_change_policy, FS_GROUP_POLICIES, &at.child("fsGroupChangePolicy"), errors);
+    known(
+        &context.fs_group_change_policy,
+        FS_GROUP_POLICIES,
+        &at.child("fsGroupChangePolicy"),
+        errors,
+    );
     validate_seccomp(context.seccomp_profile.as_ref(), &at.child("seccompProfile"), errors);
     validate_windows(context.windows_options.as_ref(), &at.child("windowsOptions"), errors);
     validate_app_armor(context.app_armor_profile.as_ref(), &at.child("appArmorProfile"), errors);
-    known(&context.supplemental_groups_policy, GROUPS_POLICIES, &at.child("supplementalGroupsPolicy"), errors);
-    known(&context.se_linux_change_policy, SE_LINUX_POLICIES, &at.child("seLinuxChangePolicy"), errors);
+    known(
+        &context.supplemental_groups_policy,
+        GROUPS_POLICIES,
+        &at.child("supplementalGroupsPolicy"),
+        errors,
+    );
+    known(
+        &context.se_linux_change_policy,
+        SE_LINUX_POLICIES,
+        &at.child("seLinuxChangePolicy"),
+        errors,
+    );
 }
 
 /// The security context of a container.
-pub(super) fn validate_container(context: &SecurityContext, host_users: bool, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_container(
+    context: &SecurityContext,
+    host_users: bool,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     id(context.run_as_user, &at.child("runAsUser"), errors);
     id(context.run_as_group, &at.child("runAsGroup"), errors);
     known(&context.proc_mount, PROC_MOUNTS, &at.child("procMount"), errors);
     if host_users && context.proc_mount.as_deref() == Some("Unmasked") {
-        errors.invalid(&at.child("procMount"), "Unmasked", "`hostUsers` must be false to use `Unmasked`");
+        errors.invalid(
+            &at.child("procMount"),
+            "Unmasked",
+            "`hostUsers` must be false to use `Unmasked`",
+        );
     }
     validate_seccomp(context.seccomp_profile.as_ref(), &at.child("seccompProfile"), errors);
     validate_escalation(context, at, errors);
@@ -91,11 +122,16 @@ fn validate_escalation(context: &SecurityContext, at: &Path, errors: &mut ErrorL
         return;
     }
     if context.privileged == Some(true) {
-        errors.invalid(at, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+        errors.invalid(
+            at,
+            context,
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        );
     }
     let added = context.capabilities.as_ref().map(|c| list(&c.add)).unwrap_or_default();
     for _ in added.iter().filter(|c| *c == "CAP_SYS_ADMIN") {
-        let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+        let detail =
+            "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         errors.invalid(at, context, detail);
     }
 }
@@ -111,7 +147,9 @@ fn validate_seccomp(profile: Option<&SeccompProfile>, at: &Path, errors: &mut Er
     match (profile.type_ == "Localhost", &profile.localhost_profile) {
         (true, None) => errors.required(&at, "must be set when seccomp type is Localhost"),
         (true, Some(path)) => local_descending(path, &at, errors),
-        (false, Some(_)) => errors.invalid(&at, profile, "can only be set when seccomp type is Localhost"),
+        (false, Some(_)) => {
+            errors.invalid(&at, profile, "can only be set when seccomp type is Localhost")
+        }
         (false, None) => {}
     }
 }
@@ -128,7 +166,9 @@ fn validate_app_armor(profile: Option<&AppArmorProfile>, at: &Path, errors: &mut
         ("RuntimeDefault" | "Unconfined", Some(path)) => {
             errors.invalid(&at_path, path, "can only be set when AppArmor type is Localhost");
         }
-        ("", _) => errors.required(&at.child("type"), "type is required when appArmorProfile is set"),
+        ("", _) => {
+            errors.required(&at.child("type"), "type is required when appArmorProfile is set")
+        }
         (other, _) => errors.not_supported(&at.child("type"), other, PROFILE_TYPES),
     }
 }
@@ -150,7 +190,9 @@ fn validate_sysctls(sysctls: &[Sysctl], spec: &PodSpec, at: &Path, errors: &mut 
         if sysctl.name.is_empty() {
             errors.required(&at, "");
         } else if !is_sysctl(&sysctl.name) {
-            let detail = format!("must have at most {SYSCTL_LIMIT} characters and match regex {SYSCTL_PATTERN}");
+            let detail = format!(
+                "must have at most {SYSCTL_LIMIT} characters and match regex {SYSCTL_PATTERN}"
+            );
             errors.invalid(&at, &sysctl.name, detail);
         } else if !new {
             errors.duplicate(&at, &sysctl.name);
@@ -182,7 +224,11 @@ const GMSA_LIMIT: usize = 64 * 1024;
 const WINDOWS_DOMAIN_LIMIT: usize = 256;
 const WINDOWS_USER_LIMIT: usize = 104;
 
-fn validate_windows(options: Option<&WindowsSecurityContextOptions>, at: &Path, errors: &mut ErrorList) {
+fn validate_windows(
+    options: Option<&WindowsSecurityContextOptions>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(options) = options else { return };
     if let Some(name) = &options.gmsa_credential_spec_name {
         errors.dns_subdomain(&at.child("gmsaCredentialSpecName"), name);
@@ -233,11 +279,17 @@ fn windows_user_problems(name: &str) -> Vec<String> {
             "'s User cannot contain only periods or spaces".to_owned(),
         ),
         (
-            user.contains(['"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']']),
+            user.contains([
+                '"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']',
+            ]),
             r#"'s User cannot contain the following characters: "/\:;|=,+*?<>@[]"#.to_owned(),
         ),
     ];
-    checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| format!("runAsUserName{text}")).collect()
+    checks
+        .into_iter()
+        .filter(|(wrong, _)| *wrong)
+        .map(|(_, text)| format!("runAsUserName{text}"))
+        .collect()
 }
 
 fn is_net_bios(domain: &str) -> bool {

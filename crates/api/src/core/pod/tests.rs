@@ -16,7 +16,8 @@ fn strategy() -> &'static dyn Strategy {
 /// A pod with this spec, with defaults.
 fn pod(spec: Value) -> Pod {
     let meta = json!({"name": "p", "namespace": "default", "resourceVersion": "1"});
-    let mut pod: Pod = serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a pod");
+    let mut pod: Pod =
+        serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a pod");
     strategy().default(&mut pod);
     pod
 }
@@ -59,7 +60,10 @@ fn create_of_pod_resets_the_status() {
 
 #[test]
 fn validate_of_empty_pod_wants_containers() {
-    report(&strategy().validate(&pod(json!({"containers": []}))), expect!["spec.containers: Required value"]);
+    report(
+        &strategy().validate(&pod(json!({"containers": []}))),
+        expect!["spec.containers: Required value"],
+    );
 }
 
 #[test]
@@ -74,7 +78,9 @@ fn validate_of_pod_tells_all_errors_at_once() {
              "volumeMounts": [{"name": "w", "mountPath": ""}], "livenessProbe": {"successThreshold": 2},
              "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2", "gold": "1"}}},
             {"name": "b", "image": " i"}, {"name": "b", "image": "i"}]});
-    report(&strategy().validate(&pod(spec)), expect![[r#"
+    report(
+        &strategy().validate(&pod(spec)),
+        expect![[r#"
         spec.volumes[1].hostPath.path: Required value
         spec.volumes[1].name: Duplicate value: "v"
         spec.volumes[2].secret: Forbidden: may not specify more than 1 volume type
@@ -101,7 +107,8 @@ fn validate_of_pod_tells_all_errors_at_once() {
         spec.nodeName: Invalid value: "N_1": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
         spec.tolerations[0].operator: Invalid value: "v": value must be empty when `operator` is 'Exists'
-        spec.containers[1].image: Invalid value: " i": must not have leading or trailing whitespace"#]]);
+        spec.containers[1].image: Invalid value: " i": must not have leading or trailing whitespace"#]],
+    );
 }
 
 #[test]
@@ -117,21 +124,45 @@ fn update_of_what_may_change_is_allowed() {
 
 #[test]
 fn update_of_anything_else_is_refused() {
-    report(&update(plain(), with("/nodeSelector", json!({"a": "b"}))), expect![[r#"
+    report(
+        &update(plain(), with("/nodeSelector", json!({"a": "b"}))),
+        expect![[r#"
         spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
         + nodeSelector: {"a":"b"}
-    "#]]);
-    report(&update(plain(), with("/containers/0/command", json!(["x"]))), expect![[r#"
+    "#]],
+    );
+    report(
+        &update(plain(), with("/containers/0/command", json!(["x"]))),
+        expect![[r#"
         spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
         - containers: [{"image":"i","imagePullPolicy":"Always","name":"a","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}]
         + containers: [{"command":["x"],"image":"i","imagePullPolicy":"Always","name":"a","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}]
-    "#]]);
+    "#]],
+    );
     let two = json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]});
-    report(&update(plain(), two), expect!["spec.containers: Forbidden: pod updates may not add or remove containers"]);
-    report(&update(with("/activeDeadlineSeconds", json!(5)), with("/activeDeadlineSeconds", json!(6))), expect!["spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"]);
+    report(
+        &update(plain(), two),
+        expect!["spec.containers: Forbidden: pod updates may not add or remove containers"],
+    );
+    report(
+        &update(with("/activeDeadlineSeconds", json!(5)), with("/activeDeadlineSeconds", json!(6))),
+        expect![
+            "spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"
+        ],
+    );
     let tolerations = json!([{"key": "k", "operator": "Exists"}]);
-    report(&update(with("/tolerations", tolerations), plain()), expect!["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]);
-    report(&update(plain(), with("/schedulingGates", json!([{"name": "g"}]))), expect!["spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"]);
+    report(
+        &update(with("/tolerations", tolerations), plain()),
+        expect![
+            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+        ],
+    );
+    report(
+        &update(plain(), with("/schedulingGates", json!([{"name": "g"}]))),
+        expect![
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"
+        ],
+    );
 }
 
 #[test]
@@ -152,7 +183,11 @@ fn grace_follows_the_spec_the_request_and_the_phase() {
         ("n", "Failed", Some(5), 0),
     ] {
         let pod = with_phase(node, phase);
-        assert_eq!(strategy().check_graceful_delete(&pod, requested), Some(grace), "{node} {phase} {requested:?}");
+        assert_eq!(
+            strategy().check_graceful_delete(&pod, requested),
+            Some(grace),
+            "{node} {phase} {requested:?}"
+        );
     }
 }
 
@@ -164,10 +199,13 @@ fn status_update_keeps_the_spec_and_refuses_wrong_addresses() {
         "hostIPs": [{"ip": "x"}], "conditions": [{"type": "a b", "status": "True"}], "qosClass": "Guaranteed"})).expect("a status");
     strategy().prepare_status_update(&mut new, &old);
     assert_eq!(new.spec, old.spec);
-    report(&strategy().validate_status_update(&new, &old), expect![[r#"
+    report(
+        &strategy().validate_status_update(&new, &old),
+        expect![[r#"
         status.conditions[0].Type: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         status.qosClass: Invalid value: "Guaranteed": field is immutable
         status.podIPs: Invalid value: ["10.0.0.1","10.0.0.2"]: may specify no more than one IP for each IP family
         status.hostIPs[0].ip: Invalid value: "x": must be equal to `hostIP`
-        status.hostIPs[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#]]);
+        status.hostIPs[0]: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#]],
+    );
 }

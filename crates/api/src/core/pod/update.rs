@@ -5,8 +5,8 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerStatus, NodeAffinity, NodeSelectorTerm, Pod, PodSchedulingGate, PodSpec, PodStatus,
-    Toleration,
+    Affinity, Container, ContainerStatus, NodeAffinity, NodeSelectorTerm, Pod, PodSchedulingGate,
+    PodSpec, PodStatus, Toleration,
 };
 
 use super::validation::{APP_ARMOR, MAX_DEADLINE_SECONDS, MIRROR};
@@ -34,8 +34,18 @@ pub(super) fn validate(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     if !validate_deadline(deadlines.0, deadlines.1, &at.child("activeDeadlineSeconds"), errors) {
         return;
     }
-    validate_tolerations(list(&new.tolerations), list(&old.tolerations), &at.child("tolerations"), errors);
-    validate_gates(list(&new.scheduling_gates), list(&old.scheduling_gates), &at.child("schedulingGates"), errors);
+    validate_tolerations(
+        list(&new.tolerations),
+        list(&old.tolerations),
+        &at.child("tolerations"),
+        errors,
+    );
+    validate_gates(
+        list(&new.scheduling_gates),
+        list(&old.scheduling_gates),
+        &at.child("schedulingGates"),
+        errors,
+    );
     if new != old {
         validate_rest(new, old, &at, errors);
     }
@@ -45,8 +55,10 @@ pub(super) fn validate(new: &Pod, old: &Pod, errors: &mut ErrorList) {
 fn validate_annotations(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     let at = Path::new("metadata").child("annotations");
     let empty = Default::default();
-    let (new, old) =
-        (new.metadata.annotations.as_ref().unwrap_or(&empty), old.metadata.annotations.as_ref().unwrap_or(&empty));
+    let (new, old) = (
+        new.metadata.annotations.as_ref().unwrap_or(&empty),
+        old.metadata.annotations.as_ref().unwrap_or(&empty),
+    );
     for key in old.keys().filter(|key| new.get(*key) != old.get(*key)) {
         if key.starts_with(APP_ARMOR) {
             errors.forbidden(&at.key(key), "may not remove or update AppArmor annotations");
@@ -66,7 +78,12 @@ fn validate_annotations(new: &Pod, old: &Pod, errors: &mut ErrorList) {
 }
 
 /// Containers stay; false when they do not, so that there is nothing more to compare.
-fn validate_containers(new: &[Container], old: &[Container], at: &Path, errors: &mut ErrorList) -> bool {
+fn validate_containers(
+    new: &[Container],
+    old: &[Container],
+    at: &Path,
+    errors: &mut ErrorList,
+) -> bool {
     if new.len() != old.len() {
         errors.forbidden(at, "pod updates may not add or remove containers");
     }
@@ -74,7 +91,12 @@ fn validate_containers(new: &[Container], old: &[Container], at: &Path, errors: 
 }
 
 /// A deadline can come nearer, and never goes away.
-fn validate_deadline(new: Option<i64>, old: Option<i64>, at: &Path, errors: &mut ErrorList) -> bool {
+fn validate_deadline(
+    new: Option<i64>,
+    old: Option<i64>,
+    at: &Path,
+    errors: &mut ErrorList,
+) -> bool {
     match (new, old) {
         (Some(new), _) if !(0..=MAX_DEADLINE_SECONDS).contains(&new) => {
             errors.invalid(at, new, names::range_error(0, MAX_DEADLINE_SECONDS));
@@ -95,17 +117,26 @@ fn validate_deadline(new: Option<i64>, old: Option<i64>, at: &Path, errors: &mut
 /// Old tolerations stay, but for their seconds.
 fn validate_tolerations(new: &[Toleration], old: &[Toleration], at: &Path, errors: &mut ErrorList) {
     let kept = |old: &Toleration| {
-        new.iter().any(|new| Toleration { toleration_seconds: new.toleration_seconds, ..old.clone() } == *new)
+        new.iter().any(|new| {
+            Toleration { toleration_seconds: new.toleration_seconds, ..old.clone() } == *new
+        })
     };
     if !old.iter().all(kept) {
-        return errors.forbidden(at, "existing toleration can not be modified except its tolerationSeconds");
+        return errors
+            .forbidden(at, "existing toleration can not be modified except its tolerationSeconds");
     }
     scheduling::validate_tolerations(new, at, errors);
 }
 
-fn validate_gates(new: &[PodSchedulingGate], old: &[PodSchedulingGate], at: &Path, errors: &mut ErrorList) {
+fn validate_gates(
+    new: &[PodSchedulingGate],
+    old: &[PodSchedulingGate],
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     for (i, gate) in new.iter().enumerate().filter(|(_, gate)| !old.contains(gate)) {
-        let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
+        let detail =
+            format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
         errors.forbidden(&at.index(i).child("name"), detail);
     }
 }
@@ -114,7 +145,10 @@ fn validate_gates(new: &[PodSchedulingGate], old: &[PodSchedulingGate], at: &Pat
 fn validate_rest(new: &PodSpec, old: &PodSpec, at: &Path, errors: &mut ErrorList) {
     let mut undone = new.clone();
     undo_images(&mut undone.containers, &old.containers);
-    undo_images(undone.init_containers.as_deref_mut().unwrap_or_default(), list(&old.init_containers));
+    undo_images(
+        undone.init_containers.as_deref_mut().unwrap_or_default(),
+        list(&old.init_containers),
+    );
     undone.active_deadline_seconds = old.active_deadline_seconds;
     undone.scheduling_gates.clone_from(&old.scheduling_gates);
     undone.tolerations.clone_from(&old.tolerations);
@@ -140,14 +174,17 @@ fn undo_images(new: &mut [Container], old: &[Container]) {
 fn undo_placement(undone: &mut PodSpec, old: &PodSpec, at: &Path, errors: &mut ErrorList) {
     if undone.node_selector != old.node_selector {
         let new = undone.node_selector.clone().unwrap_or_default();
-        let kept = old.node_selector.iter().flatten().all(|(key, value)| new.get(key) == Some(value));
+        let kept =
+            old.node_selector.iter().flatten().all(|(key, value)| new.get(key) == Some(value));
         if !kept {
-            let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+            let detail =
+                "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
             errors.invalid(&at.child("nodeSelector"), new, detail);
         }
         undone.node_selector.clone_from(&old.node_selector);
     }
-    let node_affinity = |spec: &PodSpec| spec.affinity.as_ref().and_then(|a| a.node_affinity.clone());
+    let node_affinity =
+        |spec: &PodSpec| spec.affinity.as_ref().and_then(|a| a.node_affinity.clone());
     let (new_affinity, old_affinity) = (node_affinity(undone), node_affinity(old));
     if new_affinity != old_affinity {
         let at = at.child("affinity").child("nodeAffinity");
@@ -160,9 +197,15 @@ fn undo_placement(undone: &mut PodSpec, old: &PodSpec, at: &Path, errors: &mut E
     }
 }
 
-fn validate_node_affinity(new: Option<&NodeAffinity>, old: Option<&NodeAffinity>, at: &Path, errors: &mut ErrorList) {
+fn validate_node_affinity(
+    new: Option<&NodeAffinity>,
+    old: Option<&NodeAffinity>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let terms = |affinity: Option<&NodeAffinity>| {
-        let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.clone());
+        let required =
+            affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.clone());
         required.map(|r| r.node_selector_terms)
     };
     let Some(old) = terms(old).filter(|old| !old.is_empty()) else { return };
@@ -182,7 +225,9 @@ fn validate_node_affinity(new: Option<&NodeAffinity>, old: Option<&NodeAffinity>
 /// Whether a term only says more than before. An empty term selects nothing; adding to it would make it select something.
 fn only_adds(new: &NodeSelectorTerm, old: &NodeSelectorTerm) -> bool {
     let starts = |new: &Option<Vec<_>>, old: &Option<Vec<_>>| list(new).starts_with(list(old));
-    let empty = |term: &NodeSelectorTerm| list(&term.match_expressions).is_empty() && list(&term.match_fields).is_empty();
+    let empty = |term: &NodeSelectorTerm| {
+        list(&term.match_expressions).is_empty() && list(&term.match_fields).is_empty()
+    };
     (!empty(old) || empty(new))
         && starts(&new.match_expressions, &old.match_expressions)
         && starts(&new.match_fields, &old.match_fields)
@@ -235,13 +280,18 @@ fn keep_generations(status: &mut PodStatus, before: &PodStatus) {
 pub(super) fn validate_status(new: &Pod, old: &Pod, errors: &mut ErrorList) {
     validate_annotations(new, old, errors);
     let (empty, empty_spec) = (PodStatus::default(), PodSpec::default());
-    let (status, before) = (new.status.as_ref().unwrap_or(&empty), old.status.as_ref().unwrap_or(&empty));
+    let (status, before) =
+        (new.status.as_ref().unwrap_or(&empty), old.status.as_ref().unwrap_or(&empty));
     let spec = old.spec.as_ref().unwrap_or(&empty_spec);
     let at = Path::new("status");
     validate_conditions(status, &at.child("conditions"), errors);
     validate_nomination(status, before, spec, &at.child("nominatedNodeName"), errors);
     if let Some(generation) = status.observed_generation.filter(|g| *g < 0) {
-        errors.invalid(&at.child("observedGeneration"), generation, "must be a non-negative integer");
+        errors.invalid(
+            &at.child("observedGeneration"),
+            generation,
+            "must be a non-negative integer",
+        );
     }
     errors.unchanged(&at.child("qosClass"), &status.qos_class, &before.qos_class);
     validate_states(status, before, spec, &at, errors);
@@ -252,7 +302,11 @@ fn validate_conditions(status: &PodStatus, at: &Path, errors: &mut ErrorList) {
     for (i, condition) in list(&status.conditions).iter().enumerate() {
         let at = at.index(i);
         if let Some(generation) = condition.observed_generation.filter(|g| *g < 0) {
-            errors.invalid(&at.child("observedGeneration"), generation, "must be a non-negative integer");
+            errors.invalid(
+                &at.child("observedGeneration"),
+                generation,
+                "must be a non-negative integer",
+            );
         }
         if !matches!(condition.type_.as_str(), "PodScheduled" | "Ready" | "Initialized") {
             errors.qualified_name(&at.child("Type"), &condition.type_);
@@ -260,7 +314,13 @@ fn validate_conditions(status: &PodStatus, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn validate_nomination(status: &PodStatus, before: &PodStatus, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
+fn validate_nomination(
+    status: &PodStatus,
+    before: &PodStatus,
+    spec: &PodSpec,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let nominated = text(&status.nominated_node_name);
     if nominated.is_empty() || nominated == text(&before.nominated_node_name) {
         return;
@@ -272,21 +332,36 @@ fn validate_nomination(status: &PodStatus, before: &PodStatus, spec: &PodSpec, a
 }
 
 /// A container that has ended and will not be restarted stays ended.
-fn validate_states(status: &PodStatus, before: &PodStatus, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
-    let rules = spec.containers.iter().chain(list(&spec.init_containers)).flat_map(|c| list(&c.restart_policy_rules));
+fn validate_states(
+    status: &PodStatus,
+    before: &PodStatus,
+    spec: &PodSpec,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
+    let rules = spec
+        .containers
+        .iter()
+        .chain(list(&spec.init_containers))
+        .flat_map(|c| list(&c.restart_policy_rules));
     if !rules.into_iter().any(|rule| rule.action == "RestartAllContainers") {
         let regular = |name: &str, code| {
             spec.containers.iter().find(|c| c.name == name).is_some_and(|c| restarts(c, spec, code))
         };
         let init = |name: &str, code| {
-            list(&spec.init_containers).iter().find(|c| c.name == name).is_some_and(|c| restarts(c, spec, code))
+            list(&spec.init_containers)
+                .iter()
+                .find(|c| c.name == name)
+                .is_some_and(|c| restarts(c, spec, code))
         };
         let (new, old) = (list(&status.container_statuses), list(&before.container_statuses));
         validate_ended(new, old, regular, &at.child("containerStatuses"), errors);
-        let (new, old) = (list(&status.init_container_statuses), list(&before.init_container_statuses));
+        let (new, old) =
+            (list(&status.init_container_statuses), list(&before.init_container_statuses));
         validate_ended(new, old, init, &at.child("initContainerStatuses"), errors);
     }
-    let (new, old) = (list(&status.ephemeral_container_statuses), list(&before.ephemeral_container_statuses));
+    let (new, old) =
+        (list(&status.ephemeral_container_statuses), list(&before.ephemeral_container_statuses));
     validate_ended(new, old, |_, _| false, &at.child("ephemeralContainerStatuses"), errors);
 }
 
@@ -297,12 +372,17 @@ fn validate_ended(
     at: &Path,
     errors: &mut ErrorList,
 ) {
-    let ended = |status: &ContainerStatus| status.state.as_ref().and_then(|s| s.terminated.as_ref()).map(|t| t.exit_code);
+    let ended = |status: &ContainerStatus| {
+        status.state.as_ref().and_then(|s| s.terminated.as_ref()).map(|t| t.exit_code)
+    };
     for (i, before) in old.iter().enumerate() {
         let Some(code) = ended(before) else { continue };
         let again = new.iter().any(|now| now.name == before.name && ended(now).is_none());
         if again && !restarts(&before.name, code) {
-            errors.forbidden(&at.index(i).child("state"), "may not be transitioned to non-terminated state");
+            errors.forbidden(
+                &at.index(i).child("state"),
+                "may not be transitioned to non-terminated state",
+            );
         }
     }
 }

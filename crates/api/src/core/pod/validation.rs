@@ -12,15 +12,17 @@ use std::collections::BTreeSet;
 
 use apimachinery::field::{self, ErrorList, Path};
 use apimachinery::{meta, names};
-use k8s_openapi::api::core::v1::{Pod, PodResourceClaim, PodSpec, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Pod, PodResourceClaim, PodSpec, PodTemplateSpec, ResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(super) use annotations::APP_ARMOR;
-pub(in crate::core) use containers::PROTOCOLS;
 use super::volumes::Volumes;
 use super::{containers as walk, resources, scheduling, security, volumes};
 use crate::net;
 use crate::report::{Report, list, text};
+pub(super) use annotations::APP_ARMOR;
+pub(in crate::core) use containers::PROTOCOLS;
 
 pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
@@ -90,7 +92,10 @@ pub(super) fn validate_create(pod: &Pod, errors: &mut ErrorList) {
         errors.forbidden(&at.child("ephemeralContainers"), "cannot be set on create");
     }
     if !text(&spec.node_name).is_empty() && !list(&spec.scheduling_gates).is_empty() {
-        errors.forbidden(&at.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+        errors.forbidden(
+            &at.child("nodeName"),
+            "cannot be set until all schedulingGates have been cleared",
+        );
     }
     annotations::validate_against_fields(&pod.metadata, spec, &at, errors);
 }
@@ -100,23 +105,38 @@ pub(crate) fn validate_template(template: &PodTemplateSpec, at: &Path, errors: &
     let (empty_meta, empty_spec) = (ObjectMeta::default(), PodSpec::default());
     let given = template.metadata.as_ref().unwrap_or(&empty_meta);
     let spec = template.spec.as_ref().unwrap_or(&empty_spec);
-    errors.extend(meta::validate_labels(&given.labels.clone().unwrap_or_default(), &at.child("labels")));
+    errors.extend(meta::validate_labels(
+        &given.labels.clone().unwrap_or_default(),
+        &at.child("labels"),
+    ));
     let at_annotations = at.child("annotations");
-    errors.extend(meta::validate_annotations(&given.annotations.clone().unwrap_or_default(), &at_annotations));
+    errors.extend(meta::validate_annotations(
+        &given.annotations.clone().unwrap_or_default(),
+        &at_annotations,
+    ));
     annotations::validate(given, spec, &at_annotations, errors);
     let at_spec = at.child("spec");
     validate_spec(spec, Context::new(spec, None, false), &at_spec, errors);
     annotations::validate_against_fields(given, spec, &at_spec, errors);
     if spec.ephemeral_containers.is_some() {
-        errors.forbidden(&at_spec.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+        errors.forbidden(
+            &at_spec.child("ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
     }
 }
 
-fn validate_spec<'a>(spec: &'a PodSpec, mut context: Context<'a>, at: &Path, errors: &mut ErrorList) {
+fn validate_spec<'a>(
+    spec: &'a PodSpec,
+    mut context: Context<'a>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if spec.termination_grace_period_seconds.is_none() {
         errors.required(&at.child("terminationGracePeriodSeconds"), "");
     }
-    context.volumes = volumes::validate(list(&spec.volumes), &context, &at.child("volumes"), errors);
+    context.volumes =
+        volumes::validate(list(&spec.volumes), &context, &at.child("volumes"), errors);
     validate_claims(list(&spec.resource_claims), context.meta, &at.child("resourceClaims"), errors);
     containers::validate_all(spec, &context, at, errors);
     resources::validate_pod_level(spec, at, errors);
@@ -132,9 +152,18 @@ fn validate_spec<'a>(spec: &'a PodSpec, mut context: Context<'a>, at: &Path, err
     if let Some(affinity) = &spec.affinity {
         scheduling::validate_affinity(affinity, &at.child("affinity"), errors);
     }
-    dns::validate_config(spec.dns_config.as_ref(), text(&spec.dns_policy), &at.child("dnsConfig"), errors);
+    dns::validate_config(
+        spec.dns_config.as_ref(),
+        text(&spec.dns_policy),
+        &at.child("dnsConfig"),
+        errors,
+    );
     scheduling::validate_gates(spec, at, errors);
-    scheduling::validate_spread(list(&spec.topology_spread_constraints), &at.child("topologySpreadConstraints"), errors);
+    scheduling::validate_spread(
+        list(&spec.topology_spread_constraints),
+        &at.child("topologySpreadConstraints"),
+        errors,
+    );
     windows::validate_host_process(spec, at, errors);
     validate_host_users(spec, at, errors);
     validate_names(spec, at, errors);
@@ -143,7 +172,12 @@ fn validate_spec<'a>(spec: &'a PodSpec, mut context: Context<'a>, at: &Path, err
     validate_file_keys(spec, at, errors);
 }
 
-fn validate_claims(claims: &[PodResourceClaim], meta: Option<&ObjectMeta>, at: &Path, errors: &mut ErrorList) {
+fn validate_claims(
+    claims: &[PodResourceClaim],
+    meta: Option<&ObjectMeta>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let mirror = meta.and_then(|m| m.annotations.as_ref()).is_some_and(|a| a.contains_key(MIRROR));
     let mut seen = BTreeSet::new();
     for (i, claim) in claims.iter().enumerate() {
@@ -171,7 +205,11 @@ fn validate_claim_source(claim: &PodResourceClaim, at: &Path, errors: &mut Error
             "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
         ),
         (None, None) => {
-            errors.invalid(at, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+            errors.invalid(
+                at,
+                claim,
+                "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            );
         }
         _ => {}
     }
@@ -184,7 +222,12 @@ fn validate_claim_source(claim: &PodResourceClaim, at: &Path, errors: &mut Error
 }
 
 /// In the host's network a container's port is the host's.
-fn validate_host_network_ports(spec: &PodSpec, context: &Context, at: &Path, errors: &mut ErrorList) {
+fn validate_host_network_ports(
+    spec: &PodSpec,
+    context: &Context,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if spec.host_network != Some(true) {
         return;
     }
@@ -263,8 +306,14 @@ fn validate_hostname_override(name: &str, spec: &PodSpec, at: &Path, errors: &mu
 }
 
 fn validate_rest(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
-    if let Some(seconds) = spec.active_deadline_seconds.filter(|s| !(1..=MAX_DEADLINE_SECONDS).contains(s)) {
-        errors.invalid(&at.child("activeDeadlineSeconds"), seconds, names::range_error(1, MAX_DEADLINE_SECONDS));
+    if let Some(seconds) =
+        spec.active_deadline_seconds.filter(|s| !(1..=MAX_DEADLINE_SECONDS).contains(s))
+    {
+        errors.invalid(
+            &at.child("activeDeadlineSeconds"),
+            seconds,
+            names::range_error(1, MAX_DEADLINE_SECONDS),
+        );
     }
     scheduling::validate_tolerations(list(&spec.tolerations), &at.child("tolerations"), errors);
     for (i, alias) in list(&spec.host_aliases).iter().enumerate() {
@@ -278,7 +327,10 @@ fn validate_rest(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
         errors.one_of(&at.child("preemptionPolicy"), policy, PREEMPTION_POLICIES);
     }
     if spec.overhead.is_some() {
-        let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
+        let overhead = ResourceRequirements {
+            limits: spec.overhead.clone(),
+            ..ResourceRequirements::default()
+        };
         resources::validate_container(&overhead, &BTreeSet::new(), &at.child("overhead"), errors);
     }
 }
@@ -287,12 +339,19 @@ fn validate_rest(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
 fn validate_file_keys(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
     for (container, at) in walk::all(spec, at) {
         for (i, var) in list(&container.env).iter().enumerate() {
-            let Some(file) = var.value_from.as_ref().and_then(|v| v.file_key_ref.as_ref()) else { continue };
-            let at = at.child("env").index(i).child("valueFrom").child("fileKeyRef").child("volumeName");
+            let Some(file) = var.value_from.as_ref().and_then(|v| v.file_key_ref.as_ref()) else {
+                continue;
+            };
+            let at =
+                at.child("env").index(i).child("valueFrom").child("fileKeyRef").child("volumeName");
             match list(&spec.volumes).iter().find(|v| v.name == file.volume_name) {
                 None => errors.push(field::not_found(&at, &file.volume_name)),
                 Some(volume) if volume.empty_dir.is_none() => {
-                    errors.invalid(&at, &file.volume_name, "referenced volume must be of type emptyDir");
+                    errors.invalid(
+                        &at,
+                        &file.volume_name,
+                        "referenced volume must be of type emptyDir",
+                    );
                 }
                 Some(_) => {}
             }
@@ -304,8 +363,14 @@ fn validate_file_keys(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
 fn forbid_tokens(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
     for (i, volume) in list(&spec.volumes).iter().enumerate() {
         let sources = volume.projected.as_ref().map(|p| list(&p.sources)).unwrap_or_default();
-        for (j, _) in sources.iter().enumerate().filter(|(_, s)| s.service_account_token.is_some()) {
-            let at = at.index(i).child("projected").child("sources").index(j).child("serviceAccountToken");
+        for (j, _) in sources.iter().enumerate().filter(|(_, s)| s.service_account_token.is_some())
+        {
+            let at = at
+                .index(i)
+                .child("projected")
+                .child("sources")
+                .index(j)
+                .child("serviceAccountToken");
             errors.forbidden(&at, "must not be specified when serviceAccountName is not set");
         }
     }
@@ -316,7 +381,11 @@ fn validate_images(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
     for (container, at) in walk::all(spec, at) {
         let image = text(&container.image);
         if image.trim() != image {
-            errors.invalid(&at.child("image"), image, "must not have leading or trailing whitespace");
+            errors.invalid(
+                &at.child("image"),
+                image,
+                "must not have leading or trailing whitespace",
+            );
         }
     }
 }

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EphemeralVolumeSource, GitRepoVolumeSource,
-    HostPathVolumeSource, ImageVolumeSource, KeyToPath, SecretVolumeSource, Volume,
+    ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EphemeralVolumeSource,
+    GitRepoVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath, SecretVolumeSource,
+    Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -25,8 +26,16 @@ use crate::report::{Report, list, text};
 pub(crate) type Volumes<'a> = BTreeMap<&'a str, &'a Volume>;
 
 const FILE_MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
-const HOST_PATH_TYPES: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+const HOST_PATH_TYPES: &[&str] = &[
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
 const ONE_TYPE: &str = "may not specify more than 1 volume type";
 
 /// One kind of source: the name of the field, whether it is set, and the check that then runs.
@@ -40,7 +49,11 @@ fn sources(volume: &Volume) -> [Source; 30] {
         ("hostPath", v.host_path.is_some(), host_path),
         ("gitRepo", v.git_repo.is_some(), git_repo),
         ("gcePersistentDisk", v.gce_persistent_disk.is_some(), remote::gce_persistent_disk),
-        ("awsElasticBlockStore", v.aws_elastic_block_store.is_some(), remote::aws_elastic_block_store),
+        (
+            "awsElasticBlockStore",
+            v.aws_elastic_block_store.is_some(),
+            remote::aws_elastic_block_store,
+        ),
         ("secret", v.secret.is_some(), secret),
         ("nfs", v.nfs.is_some(), remote::nfs),
         ("iscsi", v.iscsi.is_some(), remote::iscsi),
@@ -57,7 +70,11 @@ fn sources(volume: &Volume) -> [Source; 30] {
         ("configMap", v.config_map.is_some(), config_map),
         ("azureFile", v.azure_file.is_some(), remote::azure_file),
         ("vsphereVolume", v.vsphere_volume.is_some(), remote::vsphere_volume),
-        ("photonPersistentDisk", v.photon_persistent_disk.is_some(), remote::photon_persistent_disk),
+        (
+            "photonPersistentDisk",
+            v.photon_persistent_disk.is_some(),
+            remote::photon_persistent_disk,
+        ),
         ("portworxVolume", v.portworx_volume.is_some(), remote::portworx_volume),
         ("azureDisk", v.azure_disk.is_some(), remote::azure_disk),
         ("storageos", v.storageos.is_some(), remote::storageos),
@@ -108,7 +125,13 @@ fn validate_source(volume: &Volume, context: &Context, at: &Path, errors: &mut E
     }
 }
 
-fn validate_name(volume: &Volume, valid: &Volumes, meta: Option<&ObjectMeta>, at: &Path, errors: &mut ErrorList) {
+fn validate_name(
+    volume: &Volume,
+    valid: &Volumes,
+    meta: Option<&ObjectMeta>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     remote::validate_iscsi_length(volume, at, errors);
     if volume.ephemeral.is_some() {
         validate_claim_name(volume, meta, at, errors);
@@ -124,10 +147,17 @@ fn validate_name(volume: &Volume, valid: &Volumes, meta: Option<&ObjectMeta>, at
 }
 
 /// A volume must not name a claim that another volume of the pod makes.
-fn validate_claim(volume: &Volume, all: &[Volume], meta: Option<&ObjectMeta>, at: &Path, errors: &mut ErrorList) {
+fn validate_claim(
+    volume: &Volume,
+    all: &[Volume],
+    meta: Option<&ObjectMeta>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(claim) = &volume.persistent_volume_claim else { return };
     let Some(pod) = meta.and_then(|m| m.name.as_deref()).filter(|n| !n.is_empty()) else { return };
-    if all.iter().any(|v| v.ephemeral.is_some() && claim.claim_name == format!("{pod}-{}", v.name)) {
+    if all.iter().any(|v| v.ephemeral.is_some() && claim.claim_name == format!("{pod}-{}", v.name))
+    {
         errors.invalid(
             &at.child("persistentVolumeClaim").child("claimName"),
             &claim.claim_name,
@@ -139,7 +169,8 @@ fn validate_claim(volume: &Volume, all: &[Volume], meta: Option<&ObjectMeta>, at
 fn empty_dir(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
     let Some(limit) = volume.empty_dir.as_ref().and_then(|e| e.size_limit.as_ref()) else { return };
     if quantities::amount(limit).is_none_or(|l| l.signum() < 0) {
-        errors.forbidden(&at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
+        errors
+            .forbidden(&at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
     }
 }
 
@@ -161,14 +192,18 @@ fn git_repo(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
 }
 
 fn secret(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
-    let Some(SecretVolumeSource { secret_name, default_mode, items, .. }) = &volume.secret else { return };
+    let Some(SecretVolumeSource { secret_name, default_mode, items, .. }) = &volume.secret else {
+        return;
+    };
     errors.non_empty(&at.child("secretName"), text(secret_name));
     file_mode(*default_mode, &at.child("defaultMode"), errors);
     keys_to_paths(list(items), &at.child("items"), errors);
 }
 
 fn config_map(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
-    let Some(ConfigMapVolumeSource { name, default_mode, items, .. }) = &volume.config_map else { return };
+    let Some(ConfigMapVolumeSource { name, default_mode, items, .. }) = &volume.config_map else {
+        return;
+    };
     errors.non_empty(&at.child("name"), name);
     file_mode(*default_mode, &at.child("defaultMode"), errors);
     keys_to_paths(list(items), &at.child("items"), errors);
@@ -180,7 +215,9 @@ fn persistent_volume_claim(volume: &Volume, at: &Path, _: &Context, errors: &mut
 }
 
 fn downward_api(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
-    let Some(DownwardAPIVolumeSource { default_mode, items }) = &volume.downward_api else { return };
+    let Some(DownwardAPIVolumeSource { default_mode, items }) = &volume.downward_api else {
+        return;
+    };
     file_mode(*default_mode, &at.child("defaultMode"), errors);
     for file in list(items) {
         downward_file(file, at, errors);
@@ -195,7 +232,11 @@ fn downward_file(file: &DownwardAPIVolumeFile, at: &Path, errors: &mut ErrorList
         (Some(field), other) => {
             env::validate_field_ref(field, env::VOLUME_FIELDS, &at.child("fieldRef"), errors);
             if other.is_some() {
-                errors.invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+                errors.invalid(
+                    at,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                );
             }
         }
         (None, Some(resource)) => {
@@ -221,7 +262,12 @@ fn ephemeral(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
 }
 
 /// The claim of an ephemeral volume is called after the pod and the volume.
-fn validate_claim_name(volume: &Volume, meta: Option<&ObjectMeta>, at: &Path, errors: &mut ErrorList) {
+fn validate_claim_name(
+    volume: &Volume,
+    meta: Option<&ObjectMeta>,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(pod) = meta.and_then(|m| m.name.as_deref()).filter(|n| !n.is_empty()) else { return };
     let claim = format!("{pod}-{}", volume.name);
     for message in names::is_dns1123_subdomain(&claim) {

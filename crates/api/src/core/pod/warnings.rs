@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use apimachinery::field::Path;
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, PodTemplateSpec, Volume,
+    Container, ContainerPort, EnvVar, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec,
+    PodTemplateSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -24,8 +25,14 @@ const OLD_LABELS: &[(&str, &str)] = &[
         "failure-domain.beta.kubernetes.io/region",
         "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
     ),
-    ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
-    ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
     ("app.kubernetes.io/created-by", "deprecated since v1.9"),
     (
         "scheduler.alpha.kubernetes.io/preferAvoidPods",
@@ -40,11 +47,18 @@ const OLD_ANNOTATIONS: &[(&str, &str)] = &[
         "scheduler.alpha.kubernetes.io/critical-pod",
         "non-functional in v1.16+; use the \"priorityClassName\" field instead",
     ),
-    ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
-    ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    (
+        "security.alpha.kubernetes.io/sysctls",
+        "non-functional in v1.11+; use the \"sysctls\" field instead",
+    ),
+    (
+        "security.alpha.kubernetes.io/unsafe-sysctls",
+        "non-functional in v1.11+; use the \"sysctls\" field instead",
+    ),
 ];
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const USE_SECCOMP_FIELD: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
+const USE_SECCOMP_FIELD: &str =
+    "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
 /// Warnings about a new pod.
@@ -88,7 +102,9 @@ fn of_spec(spec: &PodSpec, meta: &ObjectMeta, root: &Path, warnings: &mut Vec<St
     port_names(&containers, warnings);
     if spec.termination_grace_period_seconds.is_some_and(|s| s < 0) {
         let at = at.child("terminationGracePeriodSeconds");
-        warnings.push(format!("{at}: must be >= 0; negative values are invalid and will be treated as 1"));
+        warnings.push(format!(
+            "{at}: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
     }
     affinity(spec, &at.child("affinity"), warnings);
 }
@@ -106,13 +122,16 @@ fn old_node_labels(spec: &PodSpec, at: &Path, warnings: &mut Vec<String>) {
     let Some(node) = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref()) else { return };
     let at = at.child("affinity").child("nodeAffinity");
     if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
-        let at = at.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+        let at =
+            at.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
         for (i, term) in required.node_selector_terms.iter().enumerate() {
             node_term(term, false, &at.index(i), warnings);
         }
     }
     let at = at.child("preferredDuringSchedulingIgnoredDuringExecution");
-    for (i, term) in list(&node.preferred_during_scheduling_ignored_during_execution).iter().enumerate() {
+    for (i, term) in
+        list(&node.preferred_during_scheduling_ignored_during_execution).iter().enumerate()
+    {
         node_term(&term.preference, true, &at.index(i).child("preference"), warnings);
     }
 }
@@ -125,7 +144,10 @@ fn node_term(term: &NodeSelectorTerm, check_values: bool, at: &Path, warnings: &
         }
         for (j, value) in list(&expression.values).iter().enumerate().filter(|_| check_values) {
             for message in names::is_label_value(value) {
-                warnings.push(format!("{}: {value} is invalid, {message}", at.child("values").index(j)));
+                warnings.push(format!(
+                    "{}: {value} is invalid, {message}",
+                    at.child("values").index(j)
+                ));
             }
         }
     }
@@ -135,7 +157,11 @@ fn spread(spec: &PodSpec, at: &Path, warnings: &mut Vec<String>) {
     for (i, constraint) in list(&spec.topology_spread_constraints).iter().enumerate() {
         let at = at.child("topologySpreadConstraints").index(i);
         if let Some(message) = old_label(&constraint.topology_key) {
-            warnings.push(format!("{}: {} is {message}", at.child("topologyKey"), constraint.topology_key));
+            warnings.push(format!(
+                "{}: {} is {message}",
+                at.child("topologyKey"),
+                constraint.topology_key
+            ));
         }
         if constraint.label_selector.is_none() {
             warnings.push(format!("{}: {NO_SELECTOR}", at.child("labelSelector")));
@@ -157,7 +183,11 @@ fn annotations(meta: &ObjectMeta, spec: &PodSpec, root: &Path, warnings: &mut Ve
 
 fn old_volumes(volume: &Volume, at: &Path, warnings: &mut Vec<String>) {
     for (name, set, since) in [
-        ("photonPersistentDisk", volume.photon_persistent_disk.is_some(), "v1.11, non-functional in v1.16+"),
+        (
+            "photonPersistentDisk",
+            volume.photon_persistent_disk.is_some(),
+            "v1.11, non-functional in v1.16+",
+        ),
         ("gitRepo", volume.git_repo.is_some(), "v1.11, and disabled by default in v1.33+"),
         ("scaleIO", volume.scale_io.is_some(), "v1.16, non-functional in v1.22+"),
         ("flocker", volume.flocker.is_some(), "v1.22, non-functional in v1.25+"),
@@ -177,18 +207,32 @@ fn repeated_names(spec: &PodSpec, at: &Path, warnings: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     for (i, alias) in list(&spec.host_aliases).iter().enumerate() {
         if !seen.insert(&alias.ip) {
-            warnings.push(format!("{}: duplicate ip {:?}", at.child("hostAliases").index(i).child("ip"), alias.ip));
+            warnings.push(format!(
+                "{}: duplicate ip {:?}",
+                at.child("hostAliases").index(i).child("ip"),
+                alias.ip
+            ));
         }
     }
     let at = at.child("imagePullSecrets");
     let mut seen = BTreeSet::new();
     for (i, secret) in list(&spec.image_pull_secrets).iter().enumerate() {
         if !seen.insert(&secret.name) {
-            warnings.push(format!("{}: duplicate name {:?}", at.index(i).child("name"), secret.name));
+            warnings.push(format!(
+                "{}: duplicate name {:?}",
+                at.index(i).child("name"),
+                secret.name
+            ));
         }
     }
-    for (i, secret) in list(&spec.image_pull_secrets).iter().enumerate().filter(|(_, s)| s.name.is_empty()) {
-        warnings.push(format!("{}: invalid empty name {:?}", at.index(i).child("name"), secret.name));
+    for (i, secret) in
+        list(&spec.image_pull_secrets).iter().enumerate().filter(|(_, s)| s.name.is_empty())
+    {
+        warnings.push(format!(
+            "{}: invalid empty name {:?}",
+            at.index(i).child("name"),
+            secret.name
+        ));
     }
 }
 
@@ -198,7 +242,10 @@ fn fractions(list: Option<&ResourceList>, at: &Path, warnings: &mut Vec<String>)
         let Some(quantity) = list.and_then(|l| l.get(name)) else { continue };
         if amount(quantity).is_some_and(|a| a.milli_value() % 1000 != 0) {
             let at = at.key(name);
-            warnings.push(format!("{at}: fractional byte value {:?} is invalid, must be an integer", quantity.0));
+            warnings.push(format!(
+                "{at}: fractional byte value {:?} is invalid, must be an integer",
+                quantity.0
+            ));
         }
     }
 }

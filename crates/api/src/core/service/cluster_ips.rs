@@ -40,11 +40,16 @@ pub(super) fn follow(spec: &mut ServiceSpec, before: &ServiceSpec) {
 /// Rules for addresses and families, which services of type `ExternalName` do not have.
 pub(super) fn validate(spec: &ServiceSpec, at: &Path, errors: &mut ErrorList) {
     let at_ips = at.child("clusterIPs");
-    let (first, ips, families) = (text(&spec.cluster_ip), list(&spec.cluster_ips), list(&spec.ip_families));
+    let (first, ips, families) =
+        (text(&spec.cluster_ip), list(&spec.cluster_ips), list(&spec.ip_families));
     match ips.first() {
         None if !first.is_empty() => errors.required(&at_ips, ""),
-        Some(_) if first.is_empty() => errors.invalid(&at_ips, ips, "must be empty when `clusterIP` is not specified"),
-        Some(ip) if ip != first => errors.invalid(&at_ips, ips, "first value must match `clusterIP`"),
+        Some(_) if first.is_empty() => {
+            errors.invalid(&at_ips, ips, "must be empty when `clusterIP` is not specified")
+        }
+        Some(ip) if ip != first => {
+            errors.invalid(&at_ips, ips, "first value must match `clusterIP`")
+        }
         _ => {}
     }
     validate_families(families, &at.child("ipFamilies"), errors);
@@ -121,7 +126,8 @@ fn validate_ips_update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut ErrorL
     let at = Path::new("spec").child("clusterIPs");
     let (now, before) = (list(&new.cluster_ips), list(&old.cluster_ips));
     if now.len() == before.len() {
-        for (i, _) in now.iter().zip(before).enumerate().filter(|(_, (now, before))| now != before) {
+        for (i, _) in now.iter().zip(before).enumerate().filter(|(_, (now, before))| now != before)
+        {
             errors.invalid(&at.index(i), now, FIXED);
         }
         return;
@@ -162,7 +168,8 @@ fn validate_families_update(new: &ServiceSpec, old: &ServiceSpec, errors: &mut E
 /// Who gives up the second address says so.
 fn require_single_stack(spec: &ServiceSpec, released: &str, errors: &mut ErrorList) {
     if text(&spec.ip_family_policy) != SINGLE_STACK {
-        let detail = format!("must be set to '{SINGLE_STACK}' when releasing the secondary {released}");
+        let detail =
+            format!("must be set to '{SINGLE_STACK}' when releasing the secondary {released}");
         errors.invalid(&Path::new("spec").child("ipFamilyPolicy"), &spec.ip_family_policy, detail);
     }
 }

@@ -54,7 +54,8 @@ fn external(service: &Service, spec: &ServiceSpec) -> String {
         CLUSTER_IP | NODE_PORT if ips.is_empty() => "<none>".to_owned(),
         CLUSTER_IP | NODE_PORT => ips.join(","),
         LOAD_BALANCER => {
-            let all: Vec<_> = ingress(service).into_iter().chain(ips.iter().map(String::as_str)).collect();
+            let all: Vec<_> =
+                ingress(service).into_iter().chain(ips.iter().map(String::as_str)).collect();
             if all.is_empty() { "<pending>".to_owned() } else { all.join(",") }
         }
         EXTERNAL_NAME => text(&spec.external_name).to_owned(),
@@ -66,6 +67,7 @@ fn external(service: &Service, spec: &ServiceSpec) -> String {
 fn ingress(service: &Service) -> BTreeSet<&str> {
     let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
     let ingress = balancer.map(|b| list(&b.ingress)).unwrap_or_default().iter();
-    let shown = ingress.map(|i| if text(&i.ip).is_empty() { text(&i.hostname) } else { text(&i.ip) });
+    let shown =
+        ingress.map(|i| if text(&i.ip).is_empty() { text(&i.hostname) } else { text(&i.ip) });
     shown.filter(|shown| !shown.is_empty()).collect()
 }

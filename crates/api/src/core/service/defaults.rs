@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{EXTERNAL_NAME, LOAD_BALANCER, NODE_PORT, is_externally_accessible, needs_health_check};
+use super::{
+    EXTERNAL_NAME, LOAD_BALANCER, NODE_PORT, is_externally_accessible, needs_health_check,
+};
 use crate::report::{list, omit_empty, text};
 
 /// Seconds a client stays with its pod: three hours.
@@ -44,7 +46,8 @@ fn omit_empty(spec: &mut ServiceSpec) {
 
 fn session_affinity(spec: &mut ServiceSpec) {
     let affinity = spec.session_affinity.get_or_insert_with(|| "None".to_owned());
-    let seconds = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
+    let seconds =
+        spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
     match affinity.as_str() {
         "None" => spec.session_affinity_config = None,
         "ClientIP" => {
@@ -87,7 +90,10 @@ pub(super) fn drop_unfit(spec: &mut ServiceSpec, before: &ServiceSpec) {
         drop_addresses(spec, before);
     }
     let has_node_ports = |s: &ServiceSpec| matches!(text(&s.type_), NODE_PORT | LOAD_BALANCER);
-    if has_node_ports(before) && !has_node_ports(spec) && node_ports(before).is_superset(&node_ports(spec)) {
+    if has_node_ports(before)
+        && !has_node_ports(spec)
+        && node_ports(before).is_superset(&node_ports(spec))
+    {
         spec.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
     }
     if needs_health_check(before)
@@ -97,7 +103,10 @@ pub(super) fn drop_unfit(spec: &mut ServiceSpec, before: &ServiceSpec) {
         spec.health_check_node_port = None;
     }
     if text(&before.type_) == LOAD_BALANCER && text(&spec.type_) != LOAD_BALANCER {
-        drop_same(&mut spec.allocate_load_balancer_node_ports, &before.allocate_load_balancer_node_ports);
+        drop_same(
+            &mut spec.allocate_load_balancer_node_ports,
+            &before.allocate_load_balancer_node_ports,
+        );
         drop_same(&mut spec.load_balancer_class, &before.load_balancer_class);
     }
     if is_externally_accessible(before) && !is_externally_accessible(spec) {

@@ -16,7 +16,8 @@ fn strategy() -> &'static dyn Strategy {
 /// A service with this spec, with defaults.
 fn service(spec: Value) -> Service {
     let meta = json!({"name": "s", "namespace": "default", "resourceVersion": "1"});
-    let mut service: Service = serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a service");
+    let mut service: Service =
+        serde_json::from_value(json!({"metadata": meta, "spec": spec})).expect("a service");
     strategy().default(&mut service);
     service
 }
@@ -48,16 +49,27 @@ fn row_of_every_type_reads_as_in_kubernetes() {
             json!({"clusterIPs": ["10.96.0.9"], "externalIPs": ["1.2.3.4"], "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]}),
             ["ClusterIP", "10.96.0.9", "1.2.3.4", "80/TCP,53/UDP"],
         ),
-        (json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}), ["NodePort", "<none>", "<none>", "80:30080/TCP"]),
-        (json!({"type": "LoadBalancer", "ports": [{"port": 1}]}), ["LoadBalancer", "<none>", "<pending>", "1/TCP"]),
-        (json!({"type": "ExternalName", "externalName": "a.b"}), ["ExternalName", "<none>", "a.b", "<none>"]),
+        (
+            json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}),
+            ["NodePort", "<none>", "<none>", "80:30080/TCP"],
+        ),
+        (
+            json!({"type": "LoadBalancer", "ports": [{"port": 1}]}),
+            ["LoadBalancer", "<none>", "<pending>", "1/TCP"],
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.b"}),
+            ["ExternalName", "<none>", "a.b", "<none>"],
+        ),
     ];
     for (spec, [type_, cluster_ip, external_ip, ports]) in table {
         let row = strategy().row(&service(spec.clone()), jiff::Timestamp::UNIX_EPOCH);
-        let expected = ["s", type_, cluster_ip, external_ip, ports, "<unknown>", "<none>"].map(Value::from);
+        let expected =
+            ["s", type_, cluster_ip, external_ip, ports, "<unknown>", "<none>"].map(Value::from);
         assert_eq!(row, expected, "{spec}");
     }
-    let row = strategy().row(&service(json!({"selector": {"b": "2", "a": "1"}})), jiff::Timestamp::UNIX_EPOCH);
+    let row = strategy()
+        .row(&service(json!({"selector": {"b": "2", "a": "1"}})), jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(row[6], "a=1,b=2");
 }
 
@@ -71,7 +83,9 @@ fn validate_of_service_tells_all_errors_at_once() {
         "loadBalancerSourceRanges": [" 10.0.0.1/8"],
         "ports": [{"port": 0, "targetPort": "Too_Long_For_A_Port"}, {"name": "a", "port": 80, "protocol": "ICMP", "nodePort": 30000},
             {"name": "a", "port": 80, "protocol": "ICMP", "nodePort": 30000, "appProtocol": "//"}]}));
-    report(&strategy().validate(&service), expect![[r#"
+    report(
+        &strategy().validate(&service),
+        expect![[r#"
         spec.ports[0].name: Required value
         spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
         spec.ports[0].targetPort: Invalid value: "Too_Long_For_A_Port": must be no more than 15 characters
@@ -103,28 +117,42 @@ fn validate_of_service_tells_all_errors_at_once() {
         spec.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services
         spec.healthCheckNodePort: Invalid value: 1: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'
         spec.internalTrafficPolicy: Unsupported value: "Near": supported values: "Cluster", "Local"
-        spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameZone", "PreferSameNode""#]]);
+        spec.trafficDistribution: Unsupported value: "Far": supported values: "PreferClose", "PreferSameZone", "PreferSameNode""#]],
+    );
 }
 
 #[test]
 fn validate_of_external_name_wants_a_name_and_no_addresses() {
     let named = service(json!({"type": "ExternalName", "externalName": "example.com."}));
     assert_eq!(strategy().validate(&named), ErrorList::new());
-    let service = service(json!({"type": "ExternalName", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"],
-        "ipFamilyPolicy": "SingleStack"}));
-    report(&strategy().validate(&service), expect![[r#"
+    let service = service(
+        json!({"type": "ExternalName", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack"}),
+    );
+    report(
+        &strategy().validate(&service),
+        expect![[r#"
         spec.clusterIPs: Forbidden: may not be set for ExternalName services
         spec.ipFamilies: Forbidden: may not be set for ExternalName services
         spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services
-        spec.externalName: Required value"#]]);
+        spec.externalName: Required value"#]],
+    );
 }
 
 #[test]
 fn validate_of_cluster_ip_without_ports_or_with_node_ports_is_refused() {
     report(&strategy().validate(&service(json!({}))), expect!["spec.ports: Required value"]);
-    report(&strategy().validate(&service(json!({"ports": [{"port": 80, "nodePort": 30000}]}))), expect!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]);
+    report(
+        &strategy().validate(&service(json!({"ports": [{"port": 80, "nodePort": 30000}]}))),
+        expect!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
+    );
     let timeout = json!({"ports": [{"port": 80}], "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}});
-    report(&strategy().validate(&service(timeout)), expect!["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400"]);
+    report(
+        &strategy().validate(&service(timeout)),
+        expect![
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400"
+        ],
+    );
 }
 
 fn update(old: Value, new: Value) -> (Service, ErrorList) {
@@ -142,14 +170,26 @@ fn update_of_the_cluster_ip_is_refused() {
         new[field] = value;
         update(old.clone(), new).1
     };
-    report(&with("clusterIP", json!("10.0.0.2")), expect![[r#"spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set"#]]);
-    report(&with("clusterIPs", json!(["10.0.0.2"])), expect![[r#"
+    report(
+        &with("clusterIP", json!("10.0.0.2")),
+        expect![[r#"spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set"#]],
+    );
+    report(
+        &with("clusterIPs", json!(["10.0.0.2"])),
+        expect![[r#"
         spec.clusterIPs: Invalid value: ["10.0.0.2"]: first value must match `clusterIP`
-        spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set"#]]);
-    report(&with("clusterIP", json!("")), expect!["spec.clusterIPs[0]: Invalid value: []: primary clusterIP can not be unset"]);
-    report(&with("ipFamilies", json!(["IPv6"])), expect![[r#"
+        spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set"#]],
+    );
+    report(
+        &with("clusterIP", json!("")),
+        expect!["spec.clusterIPs[0]: Invalid value: []: primary clusterIP can not be unset"],
+    );
+    report(
+        &with("ipFamilies", json!(["IPv6"])),
+        expect![[r#"
         spec.clusterIPs[0]: Invalid value: "10.0.0.1": expected an IPv6 value as indicated by `ipFamilies[0]`
-        spec.ipFamilies[0]: Invalid value: ["IPv6"]: may not change once set"#]]);
+        spec.ipFamilies[0]: Invalid value: ["IPv6"]: may not change once set"#]],
+    );
     assert_eq!(with("clusterIPs", json!([])), ErrorList::new());
 }
 
@@ -163,7 +203,10 @@ fn update_to_another_type_drops_what_does_not_fit() {
     let (service, errors) = update(old, new);
     assert_eq!(errors, ErrorList::new());
     let spec = service.spec.expect("a spec");
-    assert_eq!((spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy), (None, None, None, None));
+    assert_eq!(
+        (spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy),
+        (None, None, None, None)
+    );
 
     let old = json!({"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "nodePort": 30000}]});
     let mut new = service_value(&old);
@@ -171,7 +214,10 @@ fn update_to_another_type_drops_what_does_not_fit() {
     let (service, errors) = update(old, new);
     assert_eq!(errors, ErrorList::new());
     let spec = service.spec.expect("a spec");
-    assert_eq!((spec.external_traffic_policy, spec.ports.expect("ports")[0].node_port), (None, None));
+    assert_eq!(
+        (spec.external_traffic_policy, spec.ports.expect("ports")[0].node_port),
+        (None, None)
+    );
 }
 
 /// The spec as a client reads it, with defaults.
@@ -190,12 +236,20 @@ fn status_update_of_load_balancers_only() {
         service
     };
     let (balanced, plain) = (with_status("LoadBalancer"), with_status("ClusterIP"));
-    report(&strategy().validate_status_update(&balanced, &balanced), expect![[r#"
+    report(
+        &strategy().validate_status_update(&balanced, &balanced),
+        expect![[r#"
         status.loadBalancer.ingress[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
         status.loadBalancer.ingress[1].hostname: Invalid value: "10.0.0.1": must be a DNS name, not an IP address
         status.loadBalancer.ingress[2].ipMode: Unsupported value: "Other": supported values: "Proxy", "VIP"
-        status.loadBalancer.ingress[3].ipMode: Forbidden: may not be specified when `ip` is not set"#]]);
-    report(&strategy().validate_status_update(&plain, &plain), expect!["status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]);
+        status.loadBalancer.ingress[3].ipMode: Forbidden: may not be specified when `ip` is not set"#]],
+    );
+    report(
+        &strategy().validate_status_update(&plain, &plain),
+        expect![
+            "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
+        ],
+    );
 }
 
 #[test]
@@ -211,5 +265,7 @@ fn warnings_tell_what_is_ignored_or_going_away() {
         spec.externalIPs is deprecated and may no longer be implemented in some clusters
         spec.externalName is ignored when spec.type is not "ExternalName"
         spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone""#]].assert_eq(&told(json!({"externalIPs": ["1.2.3.4"], "externalName": "x", "trafficDistribution": "PreferClose"})));
-    expect![[r#"spec.externalIPs is ignored when spec.type is "ExternalName""#]].assert_eq(&told(json!({"type": "ExternalName", "externalIPs": ["1.2.3.4"], "externalName": "x"})));
+    expect![[r#"spec.externalIPs is ignored when spec.type is "ExternalName""#]].assert_eq(&told(
+        json!({"type": "ExternalName", "externalIPs": ["1.2.3.4"], "externalName": "x"}),
+    ));
 }

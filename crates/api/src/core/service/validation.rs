@@ -7,14 +7,16 @@ use std::net::IpAddr;
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{meta, names};
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServicePort, ServiceSpec, SessionAffinityConfig};
+use k8s_openapi::api::core::v1::{
+    LoadBalancerIngress, Service, ServicePort, ServiceSpec, SessionAffinityConfig,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::super::pod::{PROTOCOLS, validate_port};
 use super::{
-    CLUSTER_IP, EXTERNAL_NAME, LOAD_BALANCER, LOCAL, NODE_PORT, cluster_ips, is_externally_accessible, is_headless,
-    needs_health_check,
+    CLUSTER_IP, EXTERNAL_NAME, LOAD_BALANCER, LOCAL, NODE_PORT, cluster_ips,
+    is_externally_accessible, is_headless, needs_health_check,
 };
 use crate::net;
 use crate::report::{IMMUTABLE, Report, list, text};
@@ -65,7 +67,11 @@ fn validate_annotations(meta: &ObjectMeta, errors: &mut ErrorList) {
         && mode != hints
     {
         let at = Path::new("metadata").child("annotations").key(TOPOLOGY_MODE);
-        errors.invalid(&at, mode, format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified"));
+        errors.invalid(
+            &at,
+            mode,
+            format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified"),
+        );
     }
 }
 
@@ -106,7 +112,11 @@ fn validate_ports(ports: &[ServicePort], at: &Path, errors: &mut ErrorList) {
         } else if ports.len() > 1 {
             errors.required(&at_name, "");
         }
-        errors.invalid_all(&at.child("port"), port.port, names::is_valid_port_number(port.port.into()));
+        errors.invalid_all(
+            &at.child("port"),
+            port.port,
+            names::is_valid_port_number(port.port.into()),
+        );
         errors.one_of(&at.child("protocol"), text(&port.protocol), PROTOCOLS);
         if let Some(target) = &port.target_port {
             validate_port(target, &at.child("targetPort"), errors);
@@ -121,7 +131,11 @@ fn validate_affinity(spec: &ServiceSpec, at: &Path, errors: &mut ErrorList) {
     let affinity = text(&spec.session_affinity);
     errors.one_of(&at.child("sessionAffinity"), affinity, AFFINITIES);
     if affinity == "ClientIP" {
-        validate_client_ip(spec.session_affinity_config.as_ref(), &at.child("sessionAffinityConfig"), errors);
+        validate_client_ip(
+            spec.session_affinity_config.as_ref(),
+            &at.child("sessionAffinityConfig"),
+            errors,
+        );
     }
 }
 
@@ -131,7 +145,11 @@ fn validate_client_ip(config: Option<&SessionAffinityConfig>, at: &Path, errors:
     };
     if !(1..=MAX_AFFINITY_SECONDS).contains(&seconds) {
         let at = at.child("clientIP").child("timeoutSeconds");
-        errors.invalid(&at, seconds, format!("must be greater than 0 and less than {MAX_AFFINITY_SECONDS}"));
+        errors.invalid(
+            &at,
+            seconds,
+            format!("must be greater than 0 and less than {MAX_AFFINITY_SECONDS}"),
+        );
     }
 }
 
@@ -154,10 +172,18 @@ fn validate_external_ips(ips: &[String], at: &Path, errors: &mut ErrorList) {
             errors.invalid(&at, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
         }
         if link_local {
-            errors.invalid(&at, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+            errors.invalid(
+                &at,
+                value,
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            );
         }
         if link_multicast {
-            errors.invalid(&at, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+            errors.invalid(
+                &at,
+                value,
+                "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            );
         }
     }
 }
@@ -167,7 +193,10 @@ fn validate_repeated_ports(spec: &ServiceSpec, at: &Path, errors: &mut ErrorList
     let node_port = |port: &ServicePort| port.node_port.filter(|number| *number != 0);
     if text(&spec.type_) == CLUSTER_IP {
         for (i, _) in ports.iter().enumerate().filter(|(_, port)| node_port(port).is_some()) {
-            errors.forbidden(&at.index(i).child("nodePort"), "may not be used when `type` is 'ClusterIP'");
+            errors.forbidden(
+                &at.index(i).child("nodePort"),
+                "may not be used when `type` is 'ClusterIP'",
+            );
         }
     }
     let mut seen = BTreeSet::new();
@@ -189,7 +218,12 @@ fn validate_repeated_ports(spec: &ServiceSpec, at: &Path, errors: &mut ErrorList
 }
 
 /// Who may use the load balancer, by the field or else by the annotation before it. The field's path is capital, as there.
-fn validate_source_ranges(spec: &ServiceSpec, meta: &ObjectMeta, at: &Path, errors: &mut ErrorList) {
+fn validate_source_ranges(
+    spec: &ServiceSpec,
+    meta: &ObjectMeta,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let ranges = list(&spec.load_balancer_source_ranges);
     let annotation = meta.annotations.as_ref().and_then(|a| a.get(SOURCE_RANGES));
     let at = match annotation {
@@ -223,16 +257,24 @@ fn validate_balancer_fields(spec: &ServiceSpec, at: &Path, errors: &mut ErrorLis
 }
 
 fn validate_traffic(spec: &ServiceSpec, at: &Path, errors: &mut ErrorList) {
-    let (at_external, external) = (at.child("externalTrafficPolicy"), text(&spec.external_traffic_policy));
+    let (at_external, external) =
+        (at.child("externalTrafficPolicy"), text(&spec.external_traffic_policy));
     if is_externally_accessible(spec) {
         errors.one_of(&at_external, external, TRAFFIC_POLICIES);
     } else if !external.is_empty() {
-        errors.invalid(&at_external, external, "may only be set for externally-accessible services");
+        errors.invalid(
+            &at_external,
+            external,
+            "may only be set for externally-accessible services",
+        );
     }
-    let (at_check, check) = (at.child("healthCheckNodePort"), spec.health_check_node_port.unwrap_or(0));
+    let (at_check, check) =
+        (at.child("healthCheckNodePort"), spec.health_check_node_port.unwrap_or(0));
     match (needs_health_check(spec), check) {
         (true, 0) => errors.required(&at_check, ""),
-        (true, port) => errors.invalid_all(&at_check, port, names::is_valid_port_number(port.into())),
+        (true, port) => {
+            errors.invalid_all(&at_check, port, names::is_valid_port_number(port.into()))
+        }
         (false, 0) => {}
         (false, port) => {
             let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
@@ -258,7 +300,11 @@ pub(super) fn validate_update(new: &Service, old: &Service, errors: &mut ErrorLi
     cluster_ips::validate_update(new, old, errors);
     let balanced = |spec: &ServiceSpec| text(&spec.type_) == LOAD_BALANCER;
     if balanced(new) && balanced(old) && new.load_balancer_class != old.load_balancer_class {
-        errors.invalid(&at.child("loadBalancerClass"), &new.load_balancer_class, "may not change once set");
+        errors.invalid(
+            &at.child("loadBalancerClass"),
+            &new.load_balancer_class,
+            "may not change once set",
+        );
     }
     let checked = needs_health_check(new) && needs_health_check(old);
     if checked && new.health_check_node_port != old.health_check_node_port {
@@ -287,8 +333,12 @@ fn validate_ingress(ingress: &LoadBalancerIngress, at: &Path, errors: &mut Error
     }
     match &ingress.ip_mode {
         None if !ip.is_empty() => errors.required(&at_mode, "must be specified when `ip` is set"),
-        Some(_) if ip.is_empty() => errors.forbidden(&at_mode, "may not be specified when `ip` is not set"),
-        Some(mode) if !IP_MODES.contains(&mode.as_str()) => errors.not_supported(&at_mode, mode, IP_MODES),
+        Some(_) if ip.is_empty() => {
+            errors.forbidden(&at_mode, "may not be specified when `ip` is not set")
+        }
+        Some(mode) if !IP_MODES.contains(&mode.as_str()) => {
+            errors.not_supported(&at_mode, mode, IP_MODES)
+        }
         _ => {}
     }
     let (host, at_host) = (text(&ingress.hostname), at.child("hostname"));

@@ -15,7 +15,9 @@ pub(super) fn warnings(service: &Service) -> Vec<String> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let mut warnings = Vec::new();
     if service.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(TOPOLOGY_HINTS)) {
-        warnings.push(format!("annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"));
+        warnings.push(format!(
+            "annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"
+        ));
     }
     let at = Path::new("spec");
     let headless = text(&spec.type_) == CLUSTER_IP && text(&spec.cluster_ip) == NONE;
@@ -28,7 +30,10 @@ pub(super) fn warnings(service: &Service) -> Vec<String> {
     of_ips(external_ips, &at.child("externalIPs"), &mut warnings);
     let external_name = text(&spec.type_) == EXTERNAL_NAME;
     if !external_ips.is_empty() && !headless && !external_name {
-        warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+        warnings.push(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+                .to_owned(),
+        );
     }
     if let Some(ip) = &spec.load_balancer_ip {
         warnings.extend(net::ip_warning(ip, &at.child("loadBalancerIP")));
@@ -40,10 +45,15 @@ pub(super) fn warnings(service: &Service) -> Vec<String> {
         warnings.push(format!("spec.externalIPs is ignored when spec.type is \"{EXTERNAL_NAME}\""));
     }
     if !external_name && !text(&spec.external_name).is_empty() {
-        warnings.push(format!("spec.externalName is ignored when spec.type is not \"{EXTERNAL_NAME}\""));
+        warnings.push(format!(
+            "spec.externalName is ignored when spec.type is not \"{EXTERNAL_NAME}\""
+        ));
     }
     if text(&spec.traffic_distribution) == "PreferClose" {
-        warnings.push(r#"spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone""#.to_owned());
+        warnings.push(
+            r#"spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone""#
+                .to_owned(),
+        );
     }
     warnings
 }

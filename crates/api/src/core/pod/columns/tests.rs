@@ -35,7 +35,8 @@ fn with(phase: &str, statuses: Vec<Value>) -> Value {
 
 /// A pod with one container and two init containers, the second of them a sidecar.
 fn with_init(statuses: Vec<Value>, initialized: bool) -> Value {
-    let condition = json!({"type": "Initialized", "status": if initialized { "True" } else { "False" }});
+    let condition =
+        json!({"type": "Initialized", "status": if initialized { "True" } else { "False" }});
     json!({"metadata": {"name": "p"},
            "spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]},
            "status": {"phase": "Pending", "conditions": [condition], "initContainerStatuses": statuses,
@@ -57,25 +58,73 @@ fn status_of_containers_reads_as_in_kubernetes() {
         (with("Pending", vec![]), "Pending", 0),
         (and(with("Pending", vec![]), "/status/conditions", gated), "SchedulingGated", 0),
         (with("Pending", vec![waiting("a", "ContainerCreating")]), "ContainerCreating", 0),
-        (with("Pending", vec![waiting("a", "ImagePullBackOff"), running("b", true)]), "ImagePullBackOff", 1),
+        (
+            with("Pending", vec![waiting("a", "ImagePullBackOff"), running("b", true)]),
+            "ImagePullBackOff",
+            1,
+        ),
         (with("Running", vec![running("a", true), running("b", true)]), "Running", 2),
         (with("Running", vec![running("a", true), running("b", false)]), "Running", 1),
-        (with("Running", vec![waiting("a", "CrashLoopBackOff"), running("b", true)]), "CrashLoopBackOff", 1),
+        (
+            with("Running", vec![waiting("a", "CrashLoopBackOff"), running("b", true)]),
+            "CrashLoopBackOff",
+            1,
+        ),
         (with("Running", vec![running("a", true), ended("b", 1, "Error")]), "Error", 1),
         (with("Running", vec![running("a", true), killed("b", 9)]), "Signal:9", 1),
         (with("Running", vec![running("a", true), ended("b", 3, "")]), "ExitCode:3", 1),
         (with("Running", vec![running("a", true), ended("b", 0, "Completed")]), "NotReady", 1),
-        (and(with("Running", vec![running("a", true), ended("b", 0, "Completed")]), "/status/conditions", ready), "Running", 1),
+        (
+            and(
+                with("Running", vec![running("a", true), ended("b", 0, "Completed")]),
+                "/status/conditions",
+                ready,
+            ),
+            "Running",
+            1,
+        ),
         (with("Failed", vec![ended("a", 0, "Completed"), ended("b", 1, "Error")]), "Error", 0),
-        (with("Succeeded", vec![ended("a", 0, "Completed"), ended("b", 0, "Completed")]), "Completed", 0),
+        (
+            with("Succeeded", vec![ended("a", 0, "Completed"), ended("b", 0, "Completed")]),
+            "Completed",
+            0,
+        ),
         (and(with("Failed", vec![]), "/status/reason", json!("Evicted")), "Evicted", 0),
-        (and(with("Running", vec![running("a", true)]), "/metadata/deletionTimestamp", deleted.clone()), "Terminating", 1),
-        (and(with("Succeeded", vec![ended("a", 0, "Completed")]), "/metadata/deletionTimestamp", deleted.clone()), "Completed", 0),
-        (and(and(with("Running", vec![]), "/status/reason", json!("NodeLost")), "/metadata/deletionTimestamp", deleted), "Unknown", 0),
+        (
+            and(
+                with("Running", vec![running("a", true)]),
+                "/metadata/deletionTimestamp",
+                deleted.clone(),
+            ),
+            "Terminating",
+            1,
+        ),
+        (
+            and(
+                with("Succeeded", vec![ended("a", 0, "Completed")]),
+                "/metadata/deletionTimestamp",
+                deleted.clone(),
+            ),
+            "Completed",
+            0,
+        ),
+        (
+            and(
+                and(with("Running", vec![]), "/status/reason", json!("NodeLost")),
+                "/metadata/deletionTimestamp",
+                deleted,
+            ),
+            "Unknown",
+            0,
+        ),
     ];
     for (value, word, ready) in table {
         let summary = summarize(&pod(value.clone()));
-        assert_eq!((summary.status.as_str(), summary.ready, summary.containers), (word, ready, 2), "{value}");
+        assert_eq!(
+            (summary.status.as_str(), summary.ready, summary.containers),
+            (word, ready, 2),
+            "{value}"
+        );
     }
 }
 
@@ -85,7 +134,11 @@ fn status_of_init_containers_reads_as_in_kubernetes() {
     let table = [
         (with_init(vec![waiting("i", "PodInitializing")], false), "Init:0/2", 0),
         (with_init(vec![running("i", false)], false), "Init:0/2", 0),
-        (with_init(vec![ended("i", 0, "Completed"), waiting("s", "PodInitializing")], false), "Init:1/2", 0),
+        (
+            with_init(vec![ended("i", 0, "Completed"), waiting("s", "PodInitializing")], false),
+            "Init:1/2",
+            0,
+        ),
         (with_init(vec![ended("i", 1, "Error")], false), "Init:Error", 0),
         (with_init(vec![ended("i", 5, "")], false), "Init:ExitCode:5", 0),
         (with_init(vec![killed("i", 15)], false), "Init:Signal:15", 0),
@@ -96,7 +149,11 @@ fn status_of_init_containers_reads_as_in_kubernetes() {
     ];
     for (value, word, ready) in table {
         let summary = summarize(&pod(value.clone()));
-        assert_eq!((summary.status.as_str(), summary.ready, summary.containers), (word, ready, 2), "{value}");
+        assert_eq!(
+            (summary.status.as_str(), summary.ready, summary.containers),
+            (word, ready, 2),
+            "{value}"
+        );
     }
 }
 
@@ -105,7 +162,8 @@ fn row_of_restarted_pod_tells_when_it_was() {
     let now = "2026-01-01T01:00:00Z".parse().expect("a time");
     let mut container = running("a", true);
     container["restartCount"] = json!(3);
-    container["lastState"] = json!({"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:59:55Z"}});
+    container["lastState"] =
+        json!({"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:59:55Z"}});
     let mut value = with("Running", vec![container, running("b", true)]);
     value["metadata"]["creationTimestamp"] = json!("2025-12-31T23:00:00Z");
     value["spec"]["nodeName"] = json!("n1");
@@ -114,6 +172,7 @@ fn row_of_restarted_pod_tells_when_it_was() {
     let cells = row(&pod(value), now);
     assert_eq!(
         cells,
-        ["p", "2/2", "Running", "3 (5s ago)", "120m", "10.42.0.7", "n1", "<none>", "0/1"].map(Value::from)
+        ["p", "2/2", "Running", "3 (5s ago)", "120m", "10.42.0.7", "n1", "<none>", "0/1"]
+            .map(Value::from)
     );
 }

@@ -27,11 +27,17 @@ const LOCALHOST: &str = "localhost/";
 pub(super) fn validate(meta: &ObjectMeta, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
     let Some(annotations) = &meta.annotations else { return };
     if let Some(value) = annotations.get(MIRROR).filter(|_| text(&spec.node_name).is_empty()) {
-        errors.invalid(&at.key(MIRROR), value, "must set spec.nodeName if mirror pod annotation is set");
+        errors.invalid(
+            &at.key(MIRROR),
+            value,
+            "must set spec.nodeName if mirror pod annotation is set",
+        );
     }
     if let Some(value) = annotations.get(TOLERATIONS).filter(|v| !v.is_empty()) {
         match serde_json::from_str::<Vec<Toleration>>(value) {
-            Ok(tolerations) => scheduling::validate_tolerations(&tolerations, &at.child(TOLERATIONS), errors),
+            Ok(tolerations) => {
+                scheduling::validate_tolerations(&tolerations, &at.child(TOLERATIONS), errors)
+            }
             Err(error) => errors.invalid(at, TOLERATIONS, error.to_string()),
         }
     }
@@ -51,7 +57,9 @@ pub(super) fn validate(meta: &ObjectMeta, spec: &PodSpec, at: &Path, errors: &mu
 /// A number of 32 bits without plus sign and leading zeros.
 fn is_cost(cost: &str) -> bool {
     let digits = cost.strip_prefix('-').unwrap_or(cost);
-    cost.parse::<i32>().is_ok() && !digits.starts_with('+') && (cost == "0" || !digits.starts_with('0'))
+    cost.parse::<i32>().is_ok()
+        && !digits.starts_with('+')
+        && (cost == "0" || !digits.starts_with('0'))
 }
 
 fn validate_seccomp(profile: &str, at: &Path, errors: &mut ErrorList) {
@@ -62,7 +70,13 @@ fn validate_seccomp(profile: &str, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn validate_app_armor(container: &str, profile: &str, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
+fn validate_app_armor(
+    container: &str,
+    profile: &str,
+    spec: &PodSpec,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if !walk::names(spec).any(|name| name == container) {
         errors.invalid(at, container, "container not found");
     }
@@ -72,10 +86,17 @@ fn validate_app_armor(container: &str, profile: &str, spec: &PodSpec, at: &Path,
 }
 
 /// Where an annotation and a field say the same thing, they must agree.
-pub(super) fn validate_against_fields(meta: &ObjectMeta, spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_against_fields(
+    meta: &ObjectMeta,
+    spec: &PodSpec,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(annotations) = &meta.annotations else { return };
     let pod = spec.security_context.as_ref();
-    if let (Some(profile), Some(told)) = (pod.and_then(|p| p.seccomp_profile.as_ref()), annotations.get(SECCOMP_POD)) {
+    if let (Some(profile), Some(told)) =
+        (pod.and_then(|p| p.seccomp_profile.as_ref()), annotations.get(SECCOMP_POD))
+    {
         let at = at.child("securityContext").child("seccompProfile");
         same_seccomp(told, profile, &at, errors);
     }
@@ -87,10 +108,17 @@ pub(super) fn validate_against_fields(meta: &ObjectMeta, spec: &PodSpec, at: &Pa
         if let (Some(profile), Some(told)) = (own.and_then(|c| c.seccomp_profile.as_ref()), told) {
             same_seccomp(told, profile, &at.child("seccompProfile"), errors);
         }
-        let profile =
-            own.and_then(|c| c.app_armor_profile.as_ref()).or(pod.and_then(|p| p.app_armor_profile.as_ref()));
+        let profile = own
+            .and_then(|c| c.app_armor_profile.as_ref())
+            .or(pod.and_then(|p| p.app_armor_profile.as_ref()));
         if let Some(profile) = profile.filter(|_| !windows) {
-            same_app_armor(annotations, &container.name, profile, &at.child("appArmorProfile"), errors);
+            same_app_armor(
+                annotations,
+                &container.name,
+                profile,
+                &at.child("appArmorProfile"),
+                errors,
+            );
         }
     }
 }
@@ -104,8 +132,13 @@ fn same_seccomp(told: &str, profile: &SeccompProfile, at: &Path, errors: &mut Er
     };
     if !same_type {
         errors.forbidden(&at.child("type"), "seccomp type in annotation and field must match");
-    } else if profile.type_ == "Localhost" && told.strip_prefix(LOCALHOST) != profile.localhost_profile.as_deref() {
-        errors.forbidden(&at.child("localhostProfile"), "seccomp profile in annotation and field must match");
+    } else if profile.type_ == "Localhost"
+        && told.strip_prefix(LOCALHOST) != profile.localhost_profile.as_deref()
+    {
+        errors.forbidden(
+            &at.child("localhostProfile"),
+            "seccomp profile in annotation and field must match",
+        );
     }
 }
 
@@ -125,7 +158,12 @@ fn same_app_armor(
     };
     if !same_type {
         errors.forbidden(&at.child("type"), "apparmor type in annotation and field must match");
-    } else if profile.type_ == "Localhost" && told.strip_prefix(LOCALHOST) != profile.localhost_profile.as_deref() {
-        errors.forbidden(&at.child("localhostProfile"), "apparmor profile in annotation and field must match");
+    } else if profile.type_ == "Localhost"
+        && told.strip_prefix(LOCALHOST) != profile.localhost_profile.as_deref()
+    {
+        errors.forbidden(
+            &at.child("localhostProfile"),
+            "apparmor profile in annotation and field must match",
+        );
     }
 }

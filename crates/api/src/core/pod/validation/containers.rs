@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, ContainerResizePolicy, ContainerRestartRule, EphemeralContainer, PodSpec, VolumeDevice,
-    VolumeMount,
+    Container, ContainerPort, ContainerResizePolicy, ContainerRestartRule, EphemeralContainer,
+    PodSpec, VolumeDevice, VolumeMount,
 };
 
 use super::super::columns::is_sidecar;
@@ -41,7 +41,12 @@ pub(super) fn validate_all(spec: &PodSpec, context: &Context, at: &Path, errors:
     validate_ephemeral(spec, context, &at.child("ephemeralContainers"), errors);
 }
 
-fn validate_regular(containers: &[Container], context: &Context, at: &Path, errors: &mut ErrorList) {
+fn validate_regular(
+    containers: &[Container],
+    context: &Context,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if containers.is_empty() {
         return errors.required(at, "");
     }
@@ -100,8 +105,12 @@ fn forbid_for_plain_init(container: &Container, at: &Path, errors: &mut ErrorLis
 }
 
 fn validate_ephemeral(spec: &PodSpec, context: &Context, at: &Path, errors: &mut ErrorList) {
-    let others: BTreeSet<_> =
-        spec.containers.iter().chain(list(&spec.init_containers)).map(|c| c.name.as_str()).collect();
+    let others: BTreeSet<_> = spec
+        .containers
+        .iter()
+        .chain(list(&spec.init_containers))
+        .map(|c| c.name.as_str())
+        .collect();
     let mut seen = others.clone();
     for (i, container) in list(&spec.ephemeral_containers).iter().enumerate() {
         let at = at.index(i);
@@ -120,7 +129,8 @@ fn validate_ephemeral(spec: &PodSpec, context: &Context, at: &Path, errors: &mut
 /// A container that comes late and for people gets no part in how the pod runs.
 fn forbid_for_ephemeral(container: &EphemeralContainer, at: &Path, errors: &mut ErrorList) {
     let resources = container.resources.as_ref();
-    let has_resources = resources.is_some_and(|r| r.limits.is_some() || r.requests.is_some() || r.claims.is_some());
+    let has_resources =
+        resources.is_some_and(|r| r.limits.is_some() || r.requests.is_some() || r.claims.is_some());
     for (name, set) in [
         ("ports", container.ports.is_some()),
         ("resources", has_resources),
@@ -164,9 +174,19 @@ fn validate_common(container: &Container, context: &Context, at: &Path, errors: 
     if let Some(wanted) = &container.resources {
         resources::validate_container(wanted, &context.claims, &at.child("resources"), errors);
     }
-    validate_resize_policies(list(&container.resize_policy), context, &at.child("resizePolicy"), errors);
+    validate_resize_policies(
+        list(&container.resize_policy),
+        context,
+        &at.child("resizePolicy"),
+        errors,
+    );
     if let Some(security) = &container.security_context {
-        security::validate_container(security, context.host_users, &at.child("securityContext"), errors);
+        security::validate_container(
+            security,
+            context.host_users,
+            &at.child("securityContext"),
+            errors,
+        );
     }
 }
 
@@ -189,7 +209,11 @@ fn validate_ports(ports: &[ContainerPort], at: &Path, errors: &mut ErrorList) {
             errors.invalid_all(&at.child("containerPort"), port.container_port, messages);
         }
         if let Some(host) = port.host_port.filter(|p| *p != 0) {
-            errors.invalid_all(&at.child("hostPort"), host, names::is_valid_port_number(host.into()));
+            errors.invalid_all(
+                &at.child("hostPort"),
+                host,
+                names::is_valid_port_number(host.into()),
+            );
         }
         errors.one_of(&at.child("protocol"), text(&port.protocol), PROTOCOLS);
     }
@@ -210,8 +234,10 @@ fn validate_host_ports(containers: &[Container], at: &Path, errors: &mut ErrorLi
 }
 
 fn validate_mounts(container: &Container, context: &Context, at: &Path, errors: &mut ErrorList) {
-    let devices: BTreeMap<_, _> =
-        list(&container.volume_devices).iter().map(|d| (d.name.as_str(), d.device_path.as_str())).collect();
+    let devices: BTreeMap<_, _> = list(&container.volume_devices)
+        .iter()
+        .map(|d| (d.name.as_str(), d.device_path.as_str()))
+        .collect();
     let mut seen = BTreeSet::new();
     for (i, mount) in list(&container.volume_mounts).iter().enumerate() {
         let at_this = at.index(i);
@@ -224,7 +250,11 @@ fn validate_mounts(container: &Container, context: &Context, at: &Path, errors: 
             errors.invalid(&at_this.child("mountPath"), &mount.mount_path, "must be unique");
         }
         if devices.contains_key(mount.name.as_str()) {
-            errors.invalid(&at_this.child("name"), &mount.name, "must not already exist in volumeDevices");
+            errors.invalid(
+                &at_this.child("name"),
+                &mount.name,
+                "must not already exist in volumeDevices",
+            );
         }
         if devices.values().any(|path| *path == mount.mount_path) {
             let detail = "must not already exist as a path in volumeDevices";
@@ -252,7 +282,12 @@ fn validate_sub_path(mount: &VolumeMount, at_this: &Path, at: &Path, errors: &mu
     local_descending(expression, &at.child("subPathExpr"), errors);
 }
 
-fn validate_propagation(mount: &VolumeMount, container: &Container, at: &Path, errors: &mut ErrorList) {
+fn validate_propagation(
+    mount: &VolumeMount,
+    container: &Container,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(propagation) = &mount.mount_propagation else { return };
     let at = at.child("mountPropagation");
     if !MOUNT_PROPAGATIONS.contains(&propagation.as_str()) {
@@ -260,7 +295,10 @@ fn validate_propagation(mount: &VolumeMount, container: &Container, at: &Path, e
     }
     let privileged = container.security_context.as_ref().and_then(|s| s.privileged) == Some(true);
     if propagation == "Bidirectional" && !privileged {
-        errors.forbidden(&at, "Bidirectional mount propagation is available only to privileged containers");
+        errors.forbidden(
+            &at,
+            "Bidirectional mount propagation is available only to privileged containers",
+        );
     }
 }
 
@@ -272,7 +310,10 @@ fn validate_recursive_read_only(mount: &VolumeMount, at: &Path, errors: &mut Err
                 errors.forbidden(at, "may only be specified when readOnly is true");
             }
             if mount.mount_propagation.as_ref().is_some_and(|p| p != "None") {
-                errors.forbidden(at, "may only be specified when mountPropagation is None or not specified");
+                errors.forbidden(
+                    at,
+                    "may only be specified when mountPropagation is None or not specified",
+                );
             }
         }
         Some(other) => errors.not_supported(at, other, RECURSIVE_READ_ONLY),
@@ -280,17 +321,23 @@ fn validate_recursive_read_only(mount: &VolumeMount, at: &Path, errors: &mut Err
 }
 
 fn validate_devices(container: &Container, context: &Context, at: &Path, errors: &mut ErrorList) {
-    let mounts: BTreeMap<_, _> =
-        list(&container.volume_mounts).iter().map(|m| (m.name.as_str(), m.mount_path.as_str())).collect();
+    let mounts: BTreeMap<_, _> = list(&container.volume_mounts)
+        .iter()
+        .map(|m| (m.name.as_str(), m.mount_path.as_str()))
+        .collect();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
-    for (i, VolumeDevice { name, device_path }) in list(&container.volume_devices).iter().enumerate() {
+    for (i, VolumeDevice { name, device_path }) in
+        list(&container.volume_devices).iter().enumerate()
+    {
         let (at_name, at_path) = (at.index(i).child("name"), at.index(i).child("devicePath"));
         errors.non_empty(&at_name, name);
         if !name.is_empty() && !names.insert(name) {
             errors.invalid(&at_name, name, "must be unique");
         }
         match context.volumes.get(name.as_str()) {
-            Some(volume) if volume.persistent_volume_claim.is_none() && volume.ephemeral.is_none() => {
+            Some(volume)
+                if volume.persistent_volume_claim.is_none() && volume.ephemeral.is_none() =>
+            {
                 let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
                 errors.invalid(&at_name, name, detail);
             }
@@ -310,12 +357,21 @@ fn validate_devices(container: &Container, context: &Context, at: &Path, errors:
             errors.invalid(&at_name, name, "must not already exist in volumeMounts");
         }
         if mounts.values().any(|path| path == device_path) {
-            errors.invalid(&at_path, device_path, "must not already exist as a path in volumeMounts");
+            errors.invalid(
+                &at_path,
+                device_path,
+                "must not already exist as a path in volumeMounts",
+            );
         }
     }
 }
 
-fn validate_resize_policies(policies: &[ContainerResizePolicy], context: &Context, at: &Path, errors: &mut ErrorList) {
+fn validate_resize_policies(
+    policies: &[ContainerResizePolicy],
+    context: &Context,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let mut seen = BTreeSet::new();
     for (i, policy) in policies.iter().enumerate() {
         if !seen.insert(&policy.resource_name) {
@@ -336,7 +392,9 @@ fn validate_restart_policy(container: &Container, at: &Path, errors: &mut ErrorL
     let at_policy = at.child("restartPolicy");
     match container.restart_policy.as_deref() {
         None if rules.is_empty() => return,
-        None => errors.required(&at_policy, "must specify restartPolicy when restart rules are used"),
+        None => {
+            errors.required(&at_policy, "must specify restartPolicy when restart rules are used")
+        }
         Some(policy) if !RESTART_POLICIES.contains(&policy) => {
             errors.not_supported(&at_policy, policy, RESTART_POLICIES);
         }

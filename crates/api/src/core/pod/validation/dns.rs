@@ -21,7 +21,12 @@ pub(super) fn validate_policy(policy: &str, at: &Path, errors: &mut ErrorList) {
     errors.one_of(at, policy, POLICIES);
 }
 
-pub(super) fn validate_config(config: Option<&PodDNSConfig>, policy: &str, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_config(
+    config: Option<&PodDNSConfig>,
+    policy: &str,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(config) = config else {
         if policy == "None" {
             errors.required(at, "must provide `dnsConfig` when `dnsPolicy` is None");
@@ -31,11 +36,17 @@ pub(super) fn validate_config(config: Option<&PodDNSConfig>, policy: &str, at: &
     let servers = list(&config.nameservers);
     let at_servers = at.child("nameservers");
     if policy == "None" && servers.is_empty() {
-        return errors
-            .required(&at_servers, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+        return errors.required(
+            &at_servers,
+            "must provide at least one DNS nameserver when `dnsPolicy` is None",
+        );
     }
     if servers.len() > MAX_NAME_SERVERS {
-        errors.invalid(&at_servers, servers, format!("must not have more than {MAX_NAME_SERVERS} nameservers"));
+        errors.invalid(
+            &at_servers,
+            servers,
+            format!("must not have more than {MAX_NAME_SERVERS} nameservers"),
+        );
     }
     for (i, server) in servers.iter().enumerate() {
         net::validate_ip(server, &[], &at_servers.index(i), errors);
@@ -50,17 +61,26 @@ pub(super) fn validate_config(config: Option<&PodDNSConfig>, policy: &str, at: &
 
 fn validate_searches(searches: &[String], at: &Path, errors: &mut ErrorList) {
     if searches.len() > MAX_SEARCHES {
-        errors.invalid(at, searches, format!("must not have more than {MAX_SEARCHES} search paths"));
+        errors.invalid(
+            at,
+            searches,
+            format!("must not have more than {MAX_SEARCHES} search paths"),
+        );
     }
     if searches.join(" ").len() > MAX_SEARCH_BYTES {
-        let detail =
-            format!("must not have more than {MAX_SEARCH_BYTES} characters (including spaces) in the search list");
+        let detail = format!(
+            "must not have more than {MAX_SEARCH_BYTES} characters (including spaces) in the search list"
+        );
         errors.invalid(at, searches, detail);
     }
     for (i, search) in searches.iter().enumerate().filter(|(_, s)| *s != ".") {
         let search = search.strip_suffix('.').unwrap_or(search);
         if search.len() > names::SUBDOMAIN_MAX_LENGTH {
-            errors.invalid(&at.index(i), search, names::max_length_error(names::SUBDOMAIN_MAX_LENGTH));
+            errors.invalid(
+                &at.index(i),
+                search,
+                names::max_length_error(names::SUBDOMAIN_MAX_LENGTH),
+            );
         }
         if !search.split('.').all(is_label_with_underscore) {
             errors.invalid(&at.index(i), search, SUBDOMAIN_WITH_UNDERSCORE);

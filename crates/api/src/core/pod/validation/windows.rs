@@ -101,7 +101,8 @@ pub(super) fn validate_host_process(spec: &PodSpec, at: &Path, errors: &mut Erro
             && pod != own
         {
             let at = at.child("securityContext").child("windowsOptions").child("hostProcess");
-            let detail = format!("pod hostProcess value must be identical if both are specified, was {pod}");
+            let detail =
+                format!("pod hostProcess value must be identical if both are specified, was {pod}");
             errors.invalid(&at, own, detail);
         }
         all += 1;

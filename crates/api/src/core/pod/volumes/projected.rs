@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{labels, names};
 use k8s_openapi::api::core::v1::{
-    ClusterTrustBundleProjection, KeyToPath, PodCertificateProjection, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    ClusterTrustBundleProjection, KeyToPath, PodCertificateProjection,
+    ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 
 use super::super::validation::Context;
 use super::{downward_file, file_mode, key_to_path, local_non_reserved};
 use crate::report::{Report, list, text};
 
-const KEY_TYPES: &[&str] = &["ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "RSA3072", "RSA4096"];
+const KEY_TYPES: &[&str] =
+    &["ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "RSA3072", "RSA4096"];
 /// Seconds that a token must live at least, and at most.
 const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 /// Seconds that a pod certificate may live at most: 91 days, and one day when Kubernetes itself signs.
@@ -55,7 +56,14 @@ fn validate_source<'a>(
         keys(&secret.name, list(&secret.items), paths, at_volume, &at.child("secret"), errors);
     }
     if let Some(config_map) = &source.config_map {
-        keys(&config_map.name, list(&config_map.items), paths, at_volume, &at.child("configMap"), errors);
+        keys(
+            &config_map.name,
+            list(&config_map.items),
+            paths,
+            at_volume,
+            &at.child("configMap"),
+            errors,
+        );
     }
     for file in source.downward_api.iter().flat_map(|d| list(&d.items)) {
         downward_file(file, &at.child("downwardAPI"), errors);
@@ -105,7 +113,12 @@ fn keys<'a>(
     }
 }
 
-fn validate_token(token: &ServiceAccountTokenProjection, at_volume: &Path, at: &Path, errors: &mut ErrorList) {
+fn validate_token(
+    token: &ServiceAccountTokenProjection,
+    at_volume: &Path,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let seconds = token.expiration_seconds.unwrap_or(0);
     let at_seconds = at.child("expirationSeconds");
     if seconds < *TOKEN_SECONDS.start() {
@@ -120,7 +133,9 @@ fn validate_token(token: &ServiceAccountTokenProjection, at_volume: &Path, at: &
 
 fn validate_bundle(bundle: &ClusterTrustBundleProjection, at: &Path, errors: &mut ErrorList) {
     match (&bundle.name, &bundle.signer_name) {
-        (Some(_), Some(_)) => errors.invalid(at, bundle, "only one of name and signerName may be used"),
+        (Some(_), Some(_)) => {
+            errors.invalid(at, bundle, "only one of name and signerName may be used")
+        }
         (Some(name), None) => validate_bundle_name(name, bundle, at, errors),
         (None, Some(signer)) => {
             if signer.is_empty() {
@@ -128,7 +143,8 @@ fn validate_bundle(bundle: &ClusterTrustBundleProjection, at: &Path, errors: &mu
             }
             validate_signer(signer, &at.child("signerName"), errors);
             if let Some(selector) = &bundle.label_selector {
-                errors.extend(labels::validate_label_selector(selector, &at.child("labelSelector")));
+                errors
+                    .extend(labels::validate_label_selector(selector, &at.child("labelSelector")));
             }
         }
         (None, None) => errors.required(at, "either name or signerName must be specified"),
@@ -138,7 +154,12 @@ fn validate_bundle(bundle: &ClusterTrustBundleProjection, at: &Path, errors: &mu
 }
 
 /// Bundles of a signer are called `domain:path:name`, others by a plain name.
-fn validate_bundle_name(name: &str, bundle: &ClusterTrustBundleProjection, at: &Path, errors: &mut ErrorList) {
+fn validate_bundle_name(
+    name: &str,
+    bundle: &ClusterTrustBundleProjection,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let at_name = at.child("name");
     if name.is_empty() {
         errors.required(&at_name, "must be a valid object name");
@@ -148,7 +169,11 @@ fn validate_bundle_name(name: &str, bundle: &ClusterTrustBundleProjection, at: &
         errors.invalid(&at_name, name, format!("not a valid clustertrustbundlename: {message}"));
     }
     if let Some(selector) = &bundle.label_selector {
-        errors.invalid(&at.child("labelSelector"), selector, "labelSelector must be unset if name is specified");
+        errors.invalid(
+            &at.child("labelSelector"),
+            selector,
+            "labelSelector must be unset if name is specified",
+        );
     }
 }
 
@@ -161,13 +186,21 @@ fn validate_signer(signer: &str, at: &Path, errors: &mut ErrorList) {
         Some((domain, path)) if !path.contains('/') => {
             errors.invalid_all(at, signer, names::is_dns1123_subdomain(domain));
             if !domain.contains('.') {
-                errors.invalid(at, signer, "should be a domain with at least two segments separated by dots");
+                errors.invalid(
+                    at,
+                    signer,
+                    "should be a domain with at least two segments separated by dots",
+                );
             }
             if path.is_empty() {
                 errors.invalid(at, signer, "validating path part: must not be empty");
             }
         }
-        _ => errors.invalid(at, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+        _ => errors.invalid(
+            at,
+            signer,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        ),
     }
 }
 
@@ -193,7 +226,10 @@ fn validate_certificate<'a>(
         paths.add(text(path), text(path), at_volume, errors);
     }
     if files.iter().all(|(_, path)| text(path).is_empty()) {
-        errors.required(at, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
+        errors.required(
+            at,
+            "specify at least one of credentialBundlePath, keyPath, and certificateChainPath",
+        );
     }
 }
 

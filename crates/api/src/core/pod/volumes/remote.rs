@@ -14,7 +14,8 @@ use crate::report::{Report, list, text};
 const PARTITION: &str = "must be between 1 and 255, inclusive";
 const LUN: &str = "must be between 0 and 255, inclusive";
 const HOST_PORTS: &str = "must be a host:port pair or multiple pairs separated by commas";
-const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const ACCESS_MODES: &[&str] =
+    &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 /// Bytes in the name of a CSI driver: it is a directory name and a part of others.
 const CSI_DRIVER_LIMIT: usize = 63;
@@ -37,7 +38,12 @@ pub(super) fn gce_persistent_disk(volume: &Volume, at: &Path, _: &Context, error
     partition(disk.partition, at, errors);
 }
 
-pub(super) fn aws_elastic_block_store(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
+pub(super) fn aws_elastic_block_store(
+    volume: &Volume,
+    at: &Path,
+    _: &Context,
+    errors: &mut ErrorList,
+) {
     let Some(disk) = &volume.aws_elastic_block_store else { return };
     errors.non_empty(&at.child("volumeID"), &disk.volume_id);
     partition(disk.partition, at, errors);
@@ -63,7 +69,8 @@ pub(super) fn iscsi(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorL
     if !(0..=255).contains(&iscsi.lun) {
         errors.invalid(&at.child("lun"), iscsi.lun, LUN);
     }
-    let authenticates = iscsi.chap_auth_discovery == Some(true) || iscsi.chap_auth_session == Some(true);
+    let authenticates =
+        iscsi.chap_auth_discovery == Some(true) || iscsi.chap_auth_session == Some(true);
     if authenticates && iscsi.secret_ref.is_none() {
         errors.required(&at.child("secretRef"), "");
     }
@@ -90,7 +97,9 @@ fn iscsi_name(name: &str, at: &Path, errors: &mut ErrorList) {
         Some("iqn") => is_iqn(name),
         Some("eui") => name.strip_prefix("eui.").is_some_and(|id| is_hex(id, 16)),
         Some("naa") => name.strip_prefix("naa.").is_some_and(|id| is_hex(id, 32)),
-        _ => return errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa"),
+        _ => {
+            return errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa");
+        }
     };
     if !valid {
         errors.invalid(at, name, "must be valid format");
@@ -102,9 +111,13 @@ fn is_hex(id: &str, length: usize) -> bool {
 }
 
 fn is_iqn(name: &str) -> bool {
-    let Some((date, rest)) = name.strip_prefix("iqn.").and_then(|n| n.split_once('.')) else { return false };
-    let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-    let dated = date.split_once('-').is_some_and(|(year, month)| digits(year, 4) && digits(month, 2));
+    let Some((date, rest)) = name.strip_prefix("iqn.").and_then(|n| n.split_once('.')) else {
+        return false;
+    };
+    let digits =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+    let dated =
+        date.split_once('-').is_some_and(|(year, month)| digits(year, 4) && digits(month, 2));
     dated && !rest.is_empty() && !rest.contains(char::is_whitespace)
 }
 
@@ -121,7 +134,11 @@ pub(super) fn flocker(volume: &Volume, at: &Path, _: &Context, errors: &mut Erro
         errors.required(at, "one of datasetName and datasetUUID is required");
     }
     if !name.is_empty() && !uuid.is_empty() {
-        errors.invalid(at, "resource", "datasetName and datasetUUID can not be specified simultaneously");
+        errors.invalid(
+            at,
+            "resource",
+            "datasetName and datasetUUID can not be specified simultaneously",
+        );
     }
     if name.contains('/') {
         errors.invalid(&at.child("datasetName"), name, "must not contain '/'");
@@ -150,11 +167,16 @@ pub(super) fn cephfs(volume: &Volume, at: &Path, _: &Context, errors: &mut Error
 
 pub(super) fn quobyte(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
     let Some(quobyte) = &volume.quobyte else { return };
-    let pair = |p: &str| p.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.starts_with('['));
+    let pair = |p: &str| {
+        p.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.starts_with('['))
+    };
     if quobyte.registry.is_empty() {
         errors.required(&at.child("registry"), HOST_PORTS);
     } else if text(&quobyte.tenant).len() >= 65 {
-        errors.required(&at.child("tenant"), "must be a UUID and may not exceed a length of 64 characters");
+        errors.required(
+            &at.child("tenant"),
+            "must be a UUID and may not exceed a length of 64 characters",
+        );
     } else {
         for _ in quobyte.registry.split(',').filter(|p| !pair(p)) {
             errors.invalid(&at.child("registry"), &quobyte.registry, HOST_PORTS);
@@ -171,11 +193,19 @@ pub(super) fn fc(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList
         errors.required(&at_targets, "must specify either targetWWNs or wwids, but not both");
     }
     if !targets.is_empty() && !wwids.is_empty() {
-        errors.invalid(&at_targets, targets, "targetWWNs and wwids can not be specified simultaneously");
+        errors.invalid(
+            &at_targets,
+            targets,
+            "targetWWNs and wwids can not be specified simultaneously",
+        );
     }
     match fc.lun {
-        None if !targets.is_empty() => errors.required(&at.child("lun"), "lun is required if targetWWNs is specified"),
-        Some(lun) if !targets.is_empty() && !(0..=255).contains(&lun) => errors.invalid(&at.child("lun"), lun, LUN),
+        None if !targets.is_empty() => {
+            errors.required(&at.child("lun"), "lun is required if targetWWNs is specified")
+        }
+        Some(lun) if !targets.is_empty() && !(0..=255).contains(&lun) => {
+            errors.invalid(&at.child("lun"), lun, LUN)
+        }
         _ => {}
     }
 }
@@ -186,7 +216,11 @@ pub(super) fn flex_volume(volume: &Volume, at: &Path, _: &Context, errors: &mut 
     for key in flex.options.iter().flatten().map(|(key, _)| key) {
         let domain = format!(".{}", key.split('/').next().unwrap_or_default().to_lowercase());
         if domain.ends_with(".kubernetes.io") || domain.ends_with(".k8s.io") {
-            errors.invalid(&at.child("options").key(key), key, "kubernetes.io and k8s.io namespaces are reserved");
+            errors.invalid(
+                &at.child("options").key(key),
+                key,
+                "kubernetes.io and k8s.io namespaces are reserved",
+            );
         }
     }
 }
@@ -202,7 +236,12 @@ pub(super) fn vsphere_volume(volume: &Volume, at: &Path, _: &Context, errors: &m
     errors.non_empty(&at.child("volumePath"), &vsphere.volume_path);
 }
 
-pub(super) fn photon_persistent_disk(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
+pub(super) fn photon_persistent_disk(
+    volume: &Volume,
+    at: &Path,
+    _: &Context,
+    errors: &mut ErrorList,
+) {
     let Some(photon) = &volume.photon_persistent_disk else { return };
     errors.non_empty(&at.child("pdID"), &photon.pd_id);
 }
@@ -215,9 +254,9 @@ pub(super) fn portworx_volume(volume: &Volume, at: &Path, _: &Context, errors: &
 pub(super) fn azure_disk(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
     const CACHING_MODES: &[&str] = &["None", "ReadOnly", "ReadWrite"];
     const KINDS: &[&str] = &["Dedicated", "Managed", "Shared"];
-    const MANAGED: &str =
-        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
-    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
+    const MANAGED: &str = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
+    const BLOB: &str =
+        "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
     let Some(disk) = &volume.azure_disk else { return };
     errors.non_empty(&at.child("diskName"), &disk.disk_name);
     errors.non_empty(&at.child("diskURI"), &disk.disk_uri);
@@ -228,7 +267,8 @@ pub(super) fn azure_disk(volume: &Volume, at: &Path, _: &Context, errors: &mut E
     if !KINDS.contains(&kind) {
         errors.not_supported(&at.child("kind"), kind, KINDS);
     }
-    let (prefix, example) = if kind == "Managed" { ("/subscriptions/", MANAGED) } else { ("https://", BLOB) };
+    let (prefix, example) =
+        if kind == "Managed" { ("/subscriptions/", MANAGED) } else { ("https://", BLOB) };
     if !disk.disk_uri.starts_with(prefix) {
         errors.not_supported(&at.child("diskURI"), &disk.disk_uri, &[example]);
     }
@@ -262,7 +302,11 @@ pub(super) fn csi(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorLis
     if csi.driver.len() > CSI_DRIVER_LIMIT {
         errors.too_long(&at_driver, CSI_DRIVER_LIMIT);
     }
-    errors.invalid_all(&at_driver, &csi.driver, names::is_dns1123_subdomain(&csi.driver.to_lowercase()));
+    errors.invalid_all(
+        &at_driver,
+        &csi.driver,
+        names::is_dns1123_subdomain(&csi.driver.to_lowercase()),
+    );
     let Some(secret) = &csi.node_publish_secret_ref else { return };
     if secret.name.is_empty() {
         errors.required(&at.child("nodePublishSecretRef").child("name"), "");
@@ -272,7 +316,11 @@ pub(super) fn csi(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorLis
 }
 
 /// The claim that an ephemeral volume makes.
-pub(super) fn claim_template(template: &PersistentVolumeClaimTemplate, at: &Path, errors: &mut ErrorList) {
+pub(super) fn claim_template(
+    template: &PersistentVolumeClaimTemplate,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     if let Some(meta) = &template.metadata {
         template_meta(meta, &at.child("metadata"), errors);
     }
@@ -288,7 +336,10 @@ pub(super) fn claim_template(template: &PersistentVolumeClaimTemplate, at: &Path
         errors.not_supported(&at.child("accessModes"), mode, ACCESS_MODES);
     }
     if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        errors.forbidden(&at.child("accessModes"), "may not use ReadWriteOncePod with other access modes");
+        errors.forbidden(
+            &at.child("accessModes"),
+            "may not use ReadWriteOncePod with other access modes",
+        );
     }
     validate_storage(template, &at, errors);
     let class = text(&spec.storage_class_name);
@@ -307,15 +358,23 @@ fn validate_storage(template: &PersistentVolumeClaimTemplate, at: &Path, errors:
         return errors.required(&at.key("storage"), "");
     };
     let at = at.child("requests").key("storage");
-    if quantities::validate_amount(storage, &at, errors).is_some_and(|amount| !quantities::is_positive(&amount)) {
+    if quantities::validate_amount(storage, &at, errors)
+        .is_some_and(|amount| !quantities::is_positive(&amount))
+    {
         errors.invalid(&at, &storage.0, "must be greater than zero");
     }
 }
 
 /// Of the metadata of a template only labels and annotations come into its objects.
 fn template_meta(given: &ObjectMeta, at: &Path, errors: &mut ErrorList) {
-    errors.extend(meta::validate_annotations(&given.annotations.clone().unwrap_or_default(), &at.child("annotations")));
-    errors.extend(meta::validate_labels(&given.labels.clone().unwrap_or_default(), &at.child("labels")));
+    errors.extend(meta::validate_annotations(
+        &given.annotations.clone().unwrap_or_default(),
+        &at.child("annotations"),
+    ));
+    errors.extend(meta::validate_labels(
+        &given.labels.clone().unwrap_or_default(),
+        &at.child("labels"),
+    ));
     for (name, set) in [
         ("name", given.name.is_some()),
         ("generateName", given.generate_name.is_some()),
