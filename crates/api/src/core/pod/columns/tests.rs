@@ -49,12 +49,23 @@ fn and(mut pod: Value, pointer: &str, value: Value) -> Value {
     pod
 }
 
+/// Each pod has two containers; the word and the number of ready ones are expected.
+fn check(table: impl IntoIterator<Item = (Value, &'static str, usize)>) {
+    for (value, word, ready) in table {
+        let summary = summarize(&pod(value.clone()));
+        assert_eq!(
+            (summary.status.as_str(), summary.ready, summary.containers),
+            (word, ready, 2),
+            "{value}"
+        );
+    }
+}
+
 #[test]
 fn status_of_containers_reads_as_in_kubernetes() {
-    let deleted = json!("2026-01-01T00:00:00Z");
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let gated = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]);
-    let table = [
+    check([
         (with("Pending", vec![]), "Pending", 0),
         (and(with("Pending", vec![]), "/status/conditions", gated), "SchedulingGated", 0),
         (with("Pending", vec![waiting("a", "ContainerCreating")]), "ContainerCreating", 0),
@@ -90,6 +101,13 @@ fn status_of_containers_reads_as_in_kubernetes() {
             0,
         ),
         (and(with("Failed", vec![]), "/status/reason", json!("Evicted")), "Evicted", 0),
+    ]);
+}
+
+#[test]
+fn status_of_deleted_pod_says_terminating_until_it_has_ended() {
+    let deleted = json!("2026-01-01T00:00:00Z");
+    check([
         (
             and(
                 with("Running", vec![running("a", true)]),
@@ -117,21 +135,13 @@ fn status_of_containers_reads_as_in_kubernetes() {
             "Unknown",
             0,
         ),
-    ];
-    for (value, word, ready) in table {
-        let summary = summarize(&pod(value.clone()));
-        assert_eq!(
-            (summary.status.as_str(), summary.ready, summary.containers),
-            (word, ready, 2),
-            "{value}"
-        );
-    }
+    ]);
 }
 
 #[test]
 fn status_of_init_containers_reads_as_in_kubernetes() {
     let sidecar = |ready| and(running("s", ready), "/started", json!(true));
-    let table = [
+    check([
         (with_init(vec![waiting("i", "PodInitializing")], false), "Init:0/2", 0),
         (with_init(vec![running("i", false)], false), "Init:0/2", 0),
         (
@@ -146,15 +156,7 @@ fn status_of_init_containers_reads_as_in_kubernetes() {
         (with_init(vec![waiting("i", "ImagePullBackOff")], false), "Init:ImagePullBackOff", 0),
         (with_init(vec![ended("i", 0, "Completed"), sidecar(true)], true), "PodInitializing", 1),
         (with_init(vec![ended("i", 0, "Completed"), sidecar(false)], true), "PodInitializing", 0),
-    ];
-    for (value, word, ready) in table {
-        let summary = summarize(&pod(value.clone()));
-        assert_eq!(
-            (summary.status.as_str(), summary.ready, summary.containers),
-            (word, ready, 2),
-            "{value}"
-        );
-    }
+    ]);
 }
 
 #[test]
