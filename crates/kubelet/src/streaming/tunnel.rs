@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio_tungstenite::tungstenite::Message;
 
 use super::CHUNK_BYTES;
-use super::websocket::accept;
+use super::websocket::{accept, farewell};
 
 /// The subprotocol that tunnels port-forward.
 pub const SUBPROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
@@ -44,7 +44,7 @@ pub async fn open<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: T) -> 
             }
         }
         // The client may be gone already.
-        let _ = sink.close().await;
+        let _ = sink.send(farewell()).await;
     });
     inner
 }

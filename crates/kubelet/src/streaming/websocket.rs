@@ -15,8 +15,9 @@ use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::remote_command::{ClientOutput, ClientSession, Streams, final_text};
@@ -92,6 +93,11 @@ impl Subprotocol {
         message.extend_from_slice(data);
         Message::Binary(message.freeze())
     }
+}
+
+/// A close with a status: clients of Go take one without for a broken connection.
+pub(super) fn farewell() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }))
 }
 
 /// The server's end of an upgraded connection.
@@ -182,7 +188,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> ClientOutput for Output
         if let Some(text) = final_text(status, self.protocol.json_status) {
             self.send(self.protocol.encode(Channel::Error, text.as_bytes())).await?;
         }
-        self.sink.close().await.map_err(to_io)?;
+        self.send(farewell()).await?;
         // Past the deadline the client loses nothing: it has had its time to read.
         let _ = tokio::time::timeout(LINGER, self.gone.cancelled()).await;
         Ok(())

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::authn::{GROUP_MASTERS, Union, UserInfo};
+use apiserver::authn::{GROUP_MASTERS, StaticTokens, Union, UserInfo};
 use apiserver::authz::FixedPolicy;
 use apiserver::{ApiServer, DEFAULT_EVENT_TTL, DEFAULT_SERVICE_CIDR};
 use client::kube::Api;
@@ -29,6 +29,9 @@ use crate::fake_cri::FakeCri;
 
 /// Longest time one expectation may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The administrator's token.
+const TOKEN: &str = "test-token";
 
 /// Everything a test needs.
 pub struct Cluster {
@@ -82,12 +85,16 @@ impl Pki {
     }
 }
 
-async fn start_api() -> Arc<ApiServer> {
+async fn start_api(pki: &Pki) -> Arc<ApiServer> {
+    let (cert, key) = pki.issue(&[], GROUP_MASTERS);
+    let kubelet_client = apiserver::KubeletTls { ca: vec![pki.authority()], cert, key };
+    let mut tokens = StaticTokens::new();
+    tokens.insert(TOKEN, UserInfo::authenticated("admin", [GROUP_MASTERS]));
     let config = apiserver::Config {
         store: Arc::new(store::Memory::default()),
-        authenticator: Arc::new(Union::new(Vec::new())),
+        authenticator: Arc::new(Union::new(vec![Arc::new(tokens)])),
         authorizer: Arc::new(FixedPolicy),
-        kubelet_client: None,
+        kubelet_client: Some(kubelet_client),
         version: k8s_openapi::apimachinery::pkg::version::Info::default(),
         event_ttl: DEFAULT_EVENT_TTL,
         service_cidr: DEFAULT_SERVICE_CIDR,
@@ -98,7 +105,8 @@ async fn start_api() -> Arc<ApiServer> {
 impl Cluster {
     /// Everything but the kubelet.
     pub async fn without_kubelet() -> Self {
-        let api = start_api().await;
+        let pki = Pki::new();
+        let api = start_api(&pki).await;
         let client = Client::new(
             api.transport(UserInfo::authenticated("admin", [GROUP_MASTERS])),
             "default",
@@ -118,7 +126,7 @@ impl Cluster {
             api,
             directory,
             address: probe.local_addr().expect("an address"),
-            pki: Pki::new(),
+            pki,
             shutdown,
             kubelet: None,
         }
@@ -171,6 +179,27 @@ impl Cluster {
         if tokio::time::timeout(PATIENCE, cache.wait_for(condition)).await.is_err() {
             panic!("waited in vain: {what}; there is {:#?}", cache.list());
         }
+    }
+
+    /// Serves the API over HTTPS; answers the arguments that lead kubectl there.
+    pub async fn serve_https(&self) -> Vec<String> {
+        let (certificates, key) = self.pki.issue(&["127.0.0.1"], "");
+        let none = rustls::RootCertStore::empty();
+        let tls = apiserver::server::server_config(certificates, key, &none).expect("TLS");
+        let listener =
+            tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serving =
+            apiserver::server::serve(self.api.clone(), vec![listener], tls, self.shutdown.clone());
+        tokio::spawn(serving);
+        let cache = self.directory.path().join("kubectl-cache");
+        vec![
+            format!("--server=https://{address}"),
+            "--insecure-skip-tls-verify".into(),
+            format!("--token={TOKEN}"),
+            "--kubeconfig=/dev/null".into(),
+            format!("--cache-dir={}", cache.display()),
+        ]
     }
 
     /// A pod on the node, with one container `app`.

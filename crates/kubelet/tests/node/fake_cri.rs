@@ -419,6 +419,19 @@ impl RuntimeService for FakeCri {
         Ok(Response::new(cri::ExecResponse { url }))
     }
 
+    async fn attach(&self, _: Request<cri::AttachRequest>) -> Answer<cri::AttachResponse> {
+        let url = format!("unix://{}/attach/token", self.streaming.display());
+        Ok(Response::new(cri::AttachResponse { url }))
+    }
+
+    async fn port_forward(
+        &self,
+        _: Request<cri::PortForwardRequest>,
+    ) -> Answer<cri::PortForwardResponse> {
+        let url = format!("unix://{}/portforward/token", self.streaming.display());
+        Ok(Response::new(cri::PortForwardResponse { url }))
+    }
+
     async fn get_container_events(
         &self,
         _: Request<cri::GetEventsRequest>,
@@ -433,8 +446,6 @@ impl RuntimeService for FakeCri {
         update_container_resources(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
         reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse;
         exec_sync(ExecSyncRequest) -> ExecSyncResponse;
-        attach(AttachRequest) -> AttachResponse;
-        port_forward(PortForwardRequest) -> PortForwardResponse;
         container_stats(ContainerStatsRequest) -> ContainerStatsResponse;
         list_container_stats(ListContainerStatsRequest) -> ListContainerStatsResponse;
         pod_sandbox_stats(PodSandboxStatsRequest) -> PodSandboxStatsResponse;

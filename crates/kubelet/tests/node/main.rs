@@ -4,6 +4,7 @@
 
 mod cluster;
 mod fake_cri;
+mod kubectl;
 
 use client::ObjectKey;
 use client::kube::Api;
