@@ -217,23 +217,25 @@ where
         io::Error::new(io::ErrorKind::TimedOut, "timed out waiting for client to create streams")
     };
     let opened = opened.map_err(|_| timed_out())?;
-    let Some(mut opened) = opened else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+    let Some(opened) = opened else { return Err(io::ErrorKind::UnexpectedEof.into()) };
     let (sender, incoming) = mpsc::channel(QUEUE);
-    for channel in [Channel::Stdin, Channel::Resize] {
-        if let Some(stream) = opened.remove(&channel) {
-            tokio::spawn(read_stream(channel, stream, sender.clone()));
+    // Of all streams this side is finished only at the end: a client that sees the end of its standard input stops sending.
+    let mut writers = BTreeMap::new();
+    for (channel, spdy::Stream { reader, writer, .. }) in opened {
+        writers.insert(channel, writer);
+        if matches!(channel, Channel::Stdin | Channel::Resize) {
+            tokio::spawn(read_stream(channel, reader, sender.clone()));
         }
     }
     let gone = CancellationToken::new();
-    if let Some(error) = opened.get(&Channel::Error) {
-        let (broken, gone) = (error.writer.broken_token(), gone.clone());
+    if let Some(error) = writers.get(&Channel::Error) {
+        let (broken, gone) = (error.broken_token(), gone.clone());
         tokio::spawn(async move {
             broken.cancelled().await;
             gone.cancel();
             drop(sender);
         });
     }
-    let writers = opened.into_iter().map(|(channel, stream)| (channel, stream.writer)).collect();
     let output = SpdyOutput { connection, writers, json_status: protocol == SPDY_PROTOCOLS[0] };
     Ok(ClientSession { incoming, output: Box::new(output), gone })
 }
@@ -253,10 +255,12 @@ async fn open_streams(
     Some(opened)
 }
 
-async fn read_stream(channel: Channel, mut stream: spdy::Stream, sender: mpsc::Sender<Incoming>) {
-    // The client waits for both halves of its streams to be closed, and on these the server has nothing to say.
-    let _ = stream.writer.finish().await;
-    while let Some(data) = stream.reader.next().await {
+async fn read_stream(
+    channel: Channel,
+    mut reader: spdy::StreamReader,
+    sender: mpsc::Sender<Incoming>,
+) {
+    while let Some(data) = reader.next().await {
         if sender.send(Incoming::Data(channel, data)).await.is_err() {
             return;
         }
