@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod command;
 pub mod http;
+pub mod images;
 pub mod kubectl;
 pub mod leftovers;
 pub mod netns;
