@@ -6,14 +6,14 @@
 //! <root>/blobs/sha256/<hex>          manifests and configs; layer blobs only while a pull needs them
 //! <root>/layers/<chain id>/fs        an unpacked layer, as overlayfs wants it; layer.json beside it
 //! <root>/snapshots/<container id>    upper, work and snapshot.json of a container
-//! <root>/ingest/<random>             one operation's temporary files and leases, gone when it ends
+//! <root>/ingest/<random>             one operation's temporary files and leases, gone when it ends; the directory itself is locked
 //! <root>/locks/<key>                 held by whoever is making that blob or layer
 //! <root>/state.lock                  held for moments: while names change, something appears, or the sweep chooses
 //! ```
 //!
 //! Invariants: everything is made under `ingest`, synced, and renamed to its place, so what has its final name is whole. An operation leases
 //! what it will use before it looks whether it is there; the sweep spares leases. Locks are `flock`s, which die with their process, so an
-//! `ingest` directory whose lock is free is a dead operation's and is removed by the next open. Only root can enter: layers hold set-id files.
+//! `ingest` directory whose lock is free is a dead operation's and is removed by the next open or sweep. Only root can enter: layers hold set-id files.
 
 use super::ImageError;
 use super::digest::Digest;
@@ -159,21 +159,43 @@ impl Disk {
         let make = || {
             let dir = TempDir::new_in(&ingest)?;
             fs::create_dir(dir.path().join("leases"))?;
-            let lock = lock_file(&dir.path().join("lock"), FlockOperation::LockExclusive)?;
+            let lock = lock_dir(dir.path(), FlockOperation::LockExclusive)?;
             Ok(Session { dir, _lock: lock })
         };
         make().map_err(io_at("create a directory in", &ingest))
     }
 
-    fn clean_leftovers(&self) -> Result<()> {
-        let _state = self.state()?;
-        for dir in self.dirs_in("ingest")? {
-            if lock_file(&dir.join("lock"), FlockOperation::NonBlockingLockExclusive).is_ok() {
-                tracing::info!(dir = %dir.display(), "removing what an interrupted image operation left");
-                fs::remove_dir_all(&dir).map_err(io_at("remove", &dir))?;
+    /// Removes what operations left whose process died; their leases end with it.
+    pub fn clean_leftovers(&self) -> Result<()> {
+        for (dir, _lock) in self.dead_sessions()? {
+            tracing::info!(dir = %dir.display(), "removing what an interrupted image operation left");
+            match fs::remove_dir_all(&dir) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_at("remove", &dir)(e));
+                }
+                _ => {}
+            }
+        }
+        for path in self.dirs_in("locks")? {
+            // Whoever waits for a file removed here sees that it is gone, as with a maker's own removal.
+            let file = File::open(&path);
+            if file.is_ok_and(|f| {
+                flock(f, FlockOperation::NonBlockingLockExclusive)
+                    .is_ok_and(|_held| fs::remove_file(&path).is_ok())
+            }) {
+                tracing::debug!(path = %path.display(), "removed a dead operation's lock");
             }
         }
         Ok(())
+    }
+
+    /// Sessions nobody holds, now held by us. Under the state lock, so that one being made is not taken for dead.
+    fn dead_sessions(&self) -> Result<Vec<(PathBuf, File)>> {
+        let _state = self.state()?;
+        let lock = |dir: PathBuf| {
+            lock_dir(&dir, FlockOperation::NonBlockingLockExclusive).ok().map(|lock| (dir, lock))
+        };
+        Ok(self.dirs_in("ingest")?.into_iter().filter_map(lock).collect())
     }
 
     fn dirs_in(&self, name: &str) -> Result<Vec<PathBuf>> {
@@ -242,7 +264,8 @@ impl Disk {
     /// Stores a small blob whose digest is known to be right.
     pub fn put_blob(&self, session: &Session, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let key = Key::Blob(digest.clone());
-        if self.lease(session, &key)? {
+        let there = self.lease(session, &key)?;
+        if there && self.read_blob(digest, bytes.len() as u64).is_ok() {
             return Ok(());
         }
         let made = session.path(&key.file_name());
@@ -251,6 +274,11 @@ impl Disk {
             File::open(&made)?.sync_all()
         };
         write().map_err(io_at("write", &made))?;
+        if there {
+            // What is there is damaged; a file replaces it in one step.
+            let target = self.path_of(&key);
+            return fs::rename(&made, &target).map_err(io_at("replace", &target));
+        }
         self.publish(&made, &key)
     }
 
@@ -360,13 +388,21 @@ impl Session {
 }
 
 fn lock_file(path: &Path, operation: FlockOperation) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    flock(File::options().create(true).truncate(false).write(true).open(path)?, operation)
+}
+
+fn flock(file: File, operation: FlockOperation) -> io::Result<File> {
     loop {
         match rustix::fs::flock(&file, operation) {
             Err(rustix::io::Errno::INTR) => {}
             other => return Ok(other.map(|()| file)?),
         }
     }
+}
+
+/// Locks a directory itself, so that the lock is there from the directory's first moment to its last.
+fn lock_dir(dir: &Path, operation: FlockOperation) -> io::Result<File> {
+    flock(File::open(dir)?, operation)
 }
 
 fn write_synced(temp: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {

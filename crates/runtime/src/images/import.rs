@@ -61,7 +61,27 @@ impl ImageStore {
     pub fn import(&self, path: &Path, options: &ImportOptions) -> Result<Vec<String>> {
         let wanted = options.name.as_deref().map(Reference::parse).transpose()?;
         let session = self.disk().session()?;
-        let archive = Archive::open(path, &session, self.limits)?;
+        match self.import_into(&session, path, wanted) {
+            Ok(named) => {
+                self.commit(session, &named)?;
+                Ok(named.into_keys().map(|name| name.to_string()).collect())
+            }
+            Err(error) => {
+                drop(session);
+                self.collect_garbage()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything but the names.
+    fn import_into(
+        &self,
+        session: &Session,
+        path: &Path,
+        wanted: Option<Reference>,
+    ) -> Result<BTreeMap<Reference, Digest>> {
+        let archive = Archive::open(path, session, self.limits)?;
         let found = if archive.has("index.json") {
             oci_images(&archive, wanted)?
         } else if archive.has("manifest.json") {
@@ -73,12 +93,11 @@ impl ImageStore {
         };
         let mut named = BTreeMap::new();
         for image in &found {
-            self.import_image(&session, &archive, image)?;
-            named
-                .extend(image.names.iter().map(|name| (name.clone(), image.spec.manifest.clone())));
+            self.import_image(session, &archive, image)?;
+            let names = image.names.iter().cloned();
+            named.extend(names.map(|name| (name, image.spec.manifest.clone())));
         }
-        self.commit(session, &named)?;
-        Ok(named.into_keys().map(|name| name.to_string()).collect())
+        Ok(named)
     }
 
     fn import_image(&self, session: &Session, archive: &Archive, image: &Found) -> Result<()> {

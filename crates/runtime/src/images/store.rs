@@ -211,6 +211,7 @@ impl ImageStore {
     /// # Errors
     /// The disk's.
     pub fn collect_garbage(&self) -> Result<()> {
+        self.disk().clean_leftovers()?;
         let session = self.disk().session()?;
         self.sweep(&session)
     }
@@ -242,6 +243,12 @@ impl ImageStore {
             live.insert(Key::Blob(record.manifest.clone()));
             match self.read_spec(&record.manifest) {
                 Ok(spec) => live.extend(keys_of(&spec)),
+                // What cannot be read now may be readable later; nothing is removed on such a guess.
+                Err(ImageError::Io { action, source })
+                    if source.kind() != std::io::ErrorKind::NotFound =>
+                {
+                    return Err(ImageError::Io { action, source });
+                }
                 Err(error) => {
                     tracing::warn!(%error, manifest = %record.manifest, "image cannot be read, pull it again")
                 }

@@ -494,15 +494,31 @@ fn timed_out(url: &Url) -> RegistryError {
     RegistryError::Timeout { url: url.to_string(), seconds: IDLE_TIMEOUT.as_secs() }
 }
 
-/// The innermost cause says what happened; the outer ones only that something did.
-fn transport(url: &Url, error: &dyn std::error::Error) -> RegistryError {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        reason = inner.to_string();
-        cause = inner.source();
+/// The innermost cause says what happened; the outer ones only that something did. What a dialer says is in Go's words, which people
+/// search for.
+fn transport(url: &Url, error: &(dyn std::error::Error + 'static)) -> RegistryError {
+    let mut innermost = error;
+    let mut kind = None;
+    loop {
+        kind = innermost.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
+        match innermost.source() {
+            Some(inner) => innermost = inner,
+            None => break,
+        }
     }
+    let reason = match kind {
+        Some(std::io::ErrorKind::ConnectionRefused) => dial(url, "connection refused"),
+        Some(std::io::ErrorKind::HostUnreachable) => dial(url, "no route to host"),
+        Some(std::io::ErrorKind::NetworkUnreachable) => dial(url, "network is unreachable"),
+        _ => innermost.to_string(),
+    };
     RegistryError::Transport { url: url.to_string(), reason }
+}
+
+fn dial(url: &Url, what: &str) -> String {
+    let (host, port) =
+        (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    format!("dial tcp {host}:{port}: connect: {what}")
 }
 
 async fn next_data(body: &mut Incoming, url: &Url) -> Result<Option<Bytes>> {

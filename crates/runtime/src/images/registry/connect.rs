@@ -117,7 +117,14 @@ impl Resolver {
             ]);
         }
         let found = self.get()?.lookup_ip(name).await;
-        let found = found.map_err(|e| io::Error::other(format!("lookup {name}: {e}")))?;
+        let found = found.map_err(|e| {
+            let why = if e.is_nx_domain() || e.is_no_records_found() {
+                "no such host".to_owned()
+            } else {
+                e.to_string()
+            };
+            io::Error::other(format!("dial tcp: lookup {name}: {why}"))
+        })?;
         Ok(found.iter().map(at).collect())
     }
 }

@@ -185,6 +185,7 @@ impl<R: Read> TarStream<R> {
             return Err(malformed("it ends inside a header"));
         }
         check_sum(&header)?;
+        blank_is_zero(&mut header);
         Ok(Some(header))
     }
 
@@ -252,6 +253,20 @@ fn check_sum(header: &Header) -> Result<()> {
         return Ok(());
     }
     Err(malformed("a header with a wrong checksum"))
+}
+
+/// Writes a zero into numeric fields that are empty: some writers leave out what an entry does not have, and Go's reader accepts it.
+fn blank_is_zero(header: &mut Header) {
+    /// mode, uid, gid, size, mtime, and the device's numbers, which older forms of the header do not have.
+    const NUMBERS: [std::ops::Range<usize>; 7] =
+        [100..108, 108..116, 116..124, 124..136, 136..148, 329..337, 337..345];
+    let numbers = if header.as_ustar().is_some() || header.as_gnu().is_some() { 7 } else { 5 };
+    for range in NUMBERS.into_iter().take(numbers) {
+        let field = &mut header.as_mut_bytes()[range];
+        if field.iter().all(|b| matches!(b, 0 | b' ')) {
+            field[0] = b'0';
+        }
+    }
 }
 
 fn entry(header: &Header, size: u64, extensions: Extensions) -> Result<Entry> {
