@@ -170,6 +170,14 @@ impl<'a> Kubectl<'a> {
         self.run_with(args, input).failed()
     }
 
+    /// Runs a script of a shell in which `kubectl` is this client.
+    #[track_caller]
+    pub fn shell(&self, script: &str) -> Output {
+        let function = "kubectl() { \"$KUBECTL\" --namespace=\"$NAMESPACE\" \"$@\"; }";
+        let command = self.prepare(format!("{function}\n{script}"));
+        command::run(command, script, b"")
+    }
+
     /// Starts it and goes on.
     #[track_caller]
     pub fn start(&self, args: &str) -> Running {
