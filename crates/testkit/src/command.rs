@@ -134,6 +134,13 @@ impl Running {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("it reads");
     }
 
+    /// Asks it to end, as an operator's Ctrl-C or `systemctl stop` does.
+    pub fn terminate(&mut self) {
+        // `timeout`, which runs the command, passes the signal on.
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+    }
+
     /// Ends its standard input.
     pub fn close_input(&mut self) {
         self.child.stdin.take();
@@ -195,10 +202,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Asked, not killed: `timeout` then ends the command that it runs.
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let pid = rustix::process::Pid::from_raw(pid);
-            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-        }
+        self.terminate();
         let _ = self.child.wait();
     }
 }

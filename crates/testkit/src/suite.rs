@@ -49,9 +49,12 @@ pub fn run(options: Options, prepare: fn(&TestCluster), tests: &[&[Test]]) -> Ex
     arguments.test_threads.get_or_insert(TEST_THREADS);
     let cluster = Arc::new(OnceLock::new());
     let start = move || {
-        let cluster = TestCluster::start(options.clone());
-        prepare(&cluster);
-        cluster
+        let start = || {
+            let cluster = TestCluster::start(options.clone());
+            prepare(&cluster);
+            cluster
+        };
+        catch_unwind(AssertUnwindSafe(start)).map_err(words)
     };
     let start = Arc::new(start);
     let mut trials = Vec::new();
@@ -66,14 +69,14 @@ pub fn run(options: Options, prepare: fn(&TestCluster), tests: &[&[Test]]) -> Ex
                 false => test.name.to_owned(),
             };
             trials.push(Trial::test(name, move || {
-                one(cluster.get_or_init(|| start()), test, version)
+                one(cluster.get_or_init(|| start()).as_ref()?, test, version)
             }));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let finished = match Arc::into_inner(cluster).and_then(OnceLock::into_inner) {
-        Some(mut cluster) => cluster.finish(),
-        None => Ok(()),
+        Some(Ok(mut cluster)) => cluster.finish(),
+        Some(Err(_)) | None => Ok(()),
     };
     if let Err(problem) = &finished {
         eprintln!("the cluster of the tests was not taken down cleanly\n{problem}");
@@ -92,11 +95,14 @@ fn one(cluster: &TestCluster, test: Test, version: Version) -> Result<(), Failed
     let result = catch_unwind(AssertUnwindSafe(|| (test.run)(&kubectl)));
     let shown = result.as_ref().err().map(|_| show(&kubectl));
     kubectl.run(&format!("delete namespace {namespace} --wait=false"));
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Failed::from(format!("{}\n{}", text.unwrap_or_default(), shown.unwrap_or_default()))
-    })
+    result.map_err(|panic| Failed::from(format!("{}\n{}", words(panic), shown.unwrap_or_default())))
+}
+
+/// What a panic said.
+fn words(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_default()
 }
 
 /// What a test's namespace looks like, for whoever must find out why it failed.
