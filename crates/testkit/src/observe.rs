@@ -64,7 +64,10 @@ where
         // A watch that breaks is begun anew by the watcher itself.
         let Ok(event) = events.try_next().await else { continue };
         match event.expect("a watcher never ends") {
-            watcher::Event::Init => objects.clear(),
+            watcher::Event::Init => {
+                objects.clear();
+                continue;
+            }
             watcher::Event::InitApply(object) => {
                 objects.insert(object.name_any(), object);
                 continue;

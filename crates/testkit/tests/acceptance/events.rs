@@ -56,12 +56,12 @@ fn evt_06_events_of_a_pod_are_listed(k: &Kubectl<'_>) {
     assert_eq!(rows[0], ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
     let node = &k.cluster().node_names()[0];
     let assigned = format!("Successfully assigned {}/kubia to {node}", k.namespace());
-    let present = format!("Container image \"{HELLO}\" already present on machine");
+    let present = format!("Container image \"{HELLO}\" already present on machine and can be accessed by the pod");
     for (reason, message) in [
         ("Scheduled", assigned.as_str()),
         ("Pulled", present.as_str()),
-        ("Created", "Created container"),
-        ("Started", "Started container"),
+        ("Created", "Container created"),
+        ("Started", "Container started"),
     ] {
         let row = rows.iter().find(|row| row[2] == reason);
         let row = row.unwrap_or_else(|| panic!("{reason} in {rows:?}"));
@@ -106,7 +106,7 @@ fn evt_09_warnings_are_selected_by_type(k: &Kubectl<'_>) {
 fn evt_11_events_can_be_read_watched_and_deleted(k: &Kubectl<'_>) {
     let mut watch = k.start("get events -w");
     started(k);
-    watch.wait_for_text("Started container");
+    watch.wait_for_text("Container started");
     let yaml = k.ok("get events -o yaml");
     assert!(yaml.contains("involvedObject:"), "{yaml}");
     let said = k.ok("delete events,all --all");

@@ -72,7 +72,7 @@ fn term_02_restart_is_a_new_container_with_events(k: &Kubectl<'_>) {
     assert_eq!((ended.exit_code, ended.reason.as_deref()), (1, Some("Error")));
     let counted = |reason| observe::event(k.cluster(), k.namespace(), "kubia", reason);
     let pulled = counted("Pulled").message.unwrap();
-    assert_eq!(pulled, format!("Container image \"{HELLO}\" already present on machine"));
+    assert_eq!(pulled, format!("Container image \"{HELLO}\" already present on machine and can be accessed by the pod"));
     observe::until(k.cluster(), k.namespace(), "Started twice", |events| {
         let started =
             |e: &&k8s_openapi::api::core::v1::Event| e.reason.as_deref() == Some("Started");
@@ -200,7 +200,8 @@ fn term_12_phase_of_run_to_completion_pods(k: &Kubectl<'_>) {
     k.ok_with("apply -f -", &pod_of("bad", spec("exit 0", "exit 1")).to_string());
     observe::pod(k.cluster(), k.namespace(), "good", "Succeeded", |pod| in_phase(pod, "Succeeded"));
     observe::pod(k.cluster(), k.namespace(), "bad", "Failed", |pod| in_phase(pod, "Failed"));
-    assert!(k.ok("get pod good --no-headers").contains("0/2     Completed"));
+    let table = k.ok("get pod good");
+    assert!(table.contains("0/2 ") && table.contains("Completed"), "{table}");
 }
 
 fn pod_16_deleted_pod_leaves_nothing_on_the_node(k: &Kubectl<'_>) {

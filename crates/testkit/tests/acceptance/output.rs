@@ -130,7 +130,12 @@ fn out_11_describe_configmap(k: &Kubectl<'_>) {
     assert_eq!(lines[1], format!("Namespace:    {}", k.namespace()));
     assert_eq!(lines[2], "Labels:       <none>");
     assert_eq!(lines[3], "Annotations:  <none>");
-    assert_eq!(lines[4..10], ["", "Data", "====", "APP_COLOR:", "----", "blue"]);
+    assert_eq!(lines[4..7], ["", "Data", "===="]);
+    // 1.20 walks a map; newer clients sort.
+    let keys: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("APP_")).collect();
+    assert!(k.is_old() || keys == ["APP_COLOR:", "APP_NAME:"], "{text}");
+    let color = lines.iter().position(|line| *line == "APP_COLOR:").unwrap();
+    assert_eq!(lines[color..color + 3], ["APP_COLOR:", "----", "blue"]);
 }
 
 fn out_12_describe_secret_shows_sizes_only(k: &Kubectl<'_>) {
@@ -171,11 +176,12 @@ fn out_13_describe_pod_shows_everything(k: &Kubectl<'_>) {
         "    Ready:          True".into(),
         "    Restart Count:  0".into(),
         "    Environment:    <none>".into(),
-        "QoS Class:                   BestEffort|QoS Class:       BestEffort".into(),
     ];
     for part in wanted {
         assert!(part.split('|').any(|form| text.contains(form)), "{part} in\n{text}");
     }
+    let class = text.lines().find_map(|line| line.strip_prefix("QoS Class:")).map(str::trim);
+    assert_eq!(class, Some("BestEffort"));
     let conditions: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.starts_with("Conditions:"))
@@ -200,8 +206,8 @@ fn out_13_describe_pod_shows_everything(k: &Kubectl<'_>) {
     for part in [
         format!("default-scheduler  Successfully assigned {}/kubia to {node}", k.namespace()),
         format!("Container image \"{HELLO}\" already present on machine"),
-        "Created container".into(),
-        "Started container".into(),
+        "Container created".into(),
+        "Container started".into(),
     ] {
         assert!(events.iter().any(|line| line.contains(&part)), "{part} in\n{text}");
     }
