@@ -17,13 +17,14 @@ const BUSYBOX: &str = "/bin/busybox";
 pub struct Image {
     name: String,
     config: Value,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 impl Image {
     /// An image by this name whose default command is a shell.
     pub fn named(name: &str) -> Self {
         let config = json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] });
-        Self { name: name.into(), config }
+        Self { name: name.into(), config, files: vec![] }
     }
 
     /// Sets a field of the image's configuration, such as `Entrypoint`, `Cmd`, `Env`, `User` or `WorkingDir`.
@@ -33,12 +34,19 @@ impl Image {
         self
     }
 
+    /// Adds a file to the layer.
+    #[must_use]
+    pub fn file(mut self, path: &str, bytes: &[u8]) -> Self {
+        self.files.push((path.into(), bytes.into()));
+        self
+    }
+
     /// Writes the archive into a directory and says where it is.
     ///
     /// # Panics
     /// When there is no busybox, or the directory cannot be written.
     pub fn save(&self, dir: &Path) -> PathBuf {
-        let layer = layer();
+        let layer = layer(&self.files);
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
@@ -63,7 +71,7 @@ impl Image {
     }
 }
 
-fn layer() -> Vec<u8> {
+fn layer(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let busybox = std::fs::read(BUSYBOX).expect("busybox-static is installed");
     let mut layer = Builder::new(Vec::new());
     for (dir, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777)] {
@@ -78,6 +86,9 @@ fn layer() -> Vec<u8> {
         b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n",
     );
     add(&mut layer, "etc/group", 0o644, b"root:x:0:\nuser:x:1000:\n");
+    for (path, bytes) in files {
+        add(&mut layer, path, 0o644, bytes);
+    }
     for command in commands() {
         let mut header = header(EntryType::Symlink, 0o777, 0);
         let linked = layer.append_link(&mut header, format!("bin/{command}"), "busybox");

@@ -56,7 +56,9 @@ fn evt_06_events_of_a_pod_are_listed(k: &Kubectl<'_>) {
     assert_eq!(rows[0], ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
     let node = &k.cluster().node_names()[0];
     let assigned = format!("Successfully assigned {}/kubia to {node}", k.namespace());
-    let present = format!("Container image \"{HELLO}\" already present on machine and can be accessed by the pod");
+    let present = format!(
+        "Container image \"{HELLO}\" already present on machine and can be accessed by the pod"
+    );
     for (reason, message) in [
         ("Scheduled", assigned.as_str()),
         ("Pulled", present.as_str()),

@@ -123,7 +123,10 @@ fn clu_images_are_listed_imported_and_removed(k: &Kubectl<'_>) {
 
 fn img_broken_archives_are_refused_and_leave_nothing(k: &Kubectl<'_>) {
     let scratch = k.cluster().scratch();
-    let good = std::fs::read(Image::named("knarr.local/broken:1.0").save(scratch)).unwrap();
+    let good = std::fs::read(
+        Image::named("knarr.local/broken:1.0").file("unique", b"to this image").save(scratch),
+    )
+    .unwrap();
     let before = k.cluster().knarr("image ls").ok();
     let mut flipped = good.clone();
     let middle = flipped.len() / 2;

@@ -72,7 +72,12 @@ fn term_02_restart_is_a_new_container_with_events(k: &Kubectl<'_>) {
     assert_eq!((ended.exit_code, ended.reason.as_deref()), (1, Some("Error")));
     let counted = |reason| observe::event(k.cluster(), k.namespace(), "kubia", reason);
     let pulled = counted("Pulled").message.unwrap();
-    assert_eq!(pulled, format!("Container image \"{HELLO}\" already present on machine and can be accessed by the pod"));
+    assert_eq!(
+        pulled,
+        format!(
+            "Container image \"{HELLO}\" already present on machine and can be accessed by the pod"
+        )
+    );
     observe::until(k.cluster(), k.namespace(), "Started twice", |events| {
         let started =
             |e: &&k8s_openapi::api::core::v1::Event| e.reason.as_deref() == Some("Started");

@@ -270,7 +270,9 @@ fn ctr_17_only_default_capabilities_are_granted(k: &Kubectl<'_>) {
 }
 
 fn ctr_19_environment_keeps_dots_and_expands_references(k: &Kubectl<'_>) {
-    let mut app = once("app", "env | grep -E '^(A|B|C|discovery.type|HOSTNAME)=' | sort");
+    // Not through a shell, which drops names with dots.
+    let mut app = once("app", "");
+    app["spec"]["containers"][0]["command"] = json!(["/bin/env"]);
     app["spec"]["containers"][0]["env"] = json!([
         {"name": "discovery.type", "value": "single-node"},
         {"name": "A", "value": "1"},
@@ -278,7 +280,12 @@ fn ctr_19_environment_keeps_dots_and_expands_references(k: &Kubectl<'_>) {
         {"name": "C", "value": "$$(A) $(NOPE)"},
     ]);
     let wanted = "A=1\nB=12\nC=$(A) $(NOPE)\nHOSTNAME=app\ndiscovery.type=single-node\n";
-    assert_eq!(output(k, &app), wanted);
+    let said = output(k, &app);
+    let known = ["A", "B", "C", "HOSTNAME", "discovery.type"];
+    let ours = |line: &&str| line.split('=').next().is_some_and(|name| known.contains(&name));
+    let mut lines: Vec<&str> = said.lines().filter(ours).collect();
+    lines.sort_unstable();
+    assert_eq!(lines.join("\n") + "\n", wanted);
 }
 
 fn image_config_gives_user_directory_and_environment(k: &Kubectl<'_>) {
