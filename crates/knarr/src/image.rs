@@ -17,7 +17,7 @@ pub async fn run(command: ImageCommand) -> Result<()> {
     match command {
         ImageCommand::Ls(args) => list(&args),
         ImageCommand::Import { nodes, path, tag } => {
-            let options = ImportOptions { name: tag, ..ImportOptions::default() };
+            let options = ImportOptions { name: tag };
             for (node, store) in stores(&nodes)? {
                 let names =
                     store.import(&path, &options).with_context(|| path.display().to_string())?;

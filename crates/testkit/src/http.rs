@@ -51,8 +51,8 @@ impl Access {
     pub fn from_kubeconfig(path: &Path) -> Result<Self> {
         let config = serde_json::to_value(Kubeconfig::read_from(path)?)?;
         let named = |list: &str, name: &Value| {
-            let list = config[list].as_array().into_iter().flatten();
-            list.cloned().find(|item| item["name"] == *name).unwrap_or_default()
+            let mut list = config[list].as_array().into_iter().flatten();
+            list.find(|item| item["name"] == *name).cloned().unwrap_or_default()
         };
         let context = named("contexts", &config["current-context"])["context"].take();
         let cluster = named("clusters", &context["cluster"])["cluster"].take();

@@ -51,21 +51,18 @@ async fn echo(mut session: Child) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kubectl"]
 async fn exec_carries_megabytes_both_ways() {
     let (_cluster, arguments) = running_pod().await;
     echo(kubectl(&arguments, &["exec", "-i", "web", "--", "cat"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kubectl"]
 async fn attach_carries_megabytes_both_ways() {
     let (_cluster, arguments) = running_pod().await;
     echo(kubectl(&arguments, &["attach", "-q", "-i", "web"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kubectl"]
 async fn port_forward_carries_megabytes_over_several_connections() {
     let (_cluster, arguments) = running_pod().await;
     let mut session = kubectl(&arguments, &["port-forward", "web", ":80"]);
@@ -91,7 +88,6 @@ async fn port_forward_carries_megabytes_over_several_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs kubectl"]
 async fn logs_are_followed_through_the_api_server() {
     let (cluster, arguments) = running_pod().await;
     cluster.runtime.print("app", "one");
