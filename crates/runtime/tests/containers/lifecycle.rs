@@ -208,8 +208,6 @@ async fn container_that_ends_while_the_agent_is_away_keeps_its_code() {
     let id = node
         .run(&sandbox, shell("c", "while [ ! -e /tmp/go ]; do sleep 0.02; done; echo gone; exit 9"))
         .await;
-    let pid = node.spec(&id).await["process"].is_object().then_some(()).expect("a spec");
-    let () = pid;
     let log = Path::new(&node.status(&id).await.log_path).to_owned();
     node.exec(&id, &["sh", "-c", "(sleep 0.3; touch /tmp/go) >/dev/null 2>&1 &"]).await;
     node.stop_agent().await;

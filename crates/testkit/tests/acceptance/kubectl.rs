@@ -47,7 +47,7 @@ pub const TESTS: &[Test] = testkit::tests![
 fn kctl_04_cluster_info_names_the_control_plane(k: &Kubectl<'_>) {
     let text = k.ok("cluster-info");
     let text = text.replace("\x1b[0;32m", "").replace("\x1b[0;33m", "").replace("\x1b[0m", "");
-    let name = if k.is_old() { "Kubernetes control plane" } else { "Kubernetes control plane" };
+    let name = "Kubernetes control plane";
     let url = k.cluster().access().url.to_string();
     let url = url.trim_end_matches('/');
     assert!(text.contains(&format!("{name} is running at {url}")), "{text}");

@@ -161,7 +161,7 @@ fn out_13_describe_pod_shows_everything(k: &Kubectl<'_>) {
     let text = k.ok("describe pod kubia");
     let node = &k.cluster().node_names()[0];
     let wanted = [
-        format!("Name:             kubia|Name:         kubia"),
+        "Name:             kubia|Name:         kubia".to_string(),
         format!("Namespace:        {0}|Namespace:    {0}", k.namespace()),
         format!("Node:             {node}/10.41.|Node:         {node}/10.41."),
         "Status:           Running|Status:       Running".into(),
