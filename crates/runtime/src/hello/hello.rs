@@ -123,7 +123,7 @@ fn serve(port: u16) -> Outcome {
     log("Hello server starting...");
     log(&format!("Local hostname is {}", hostname()));
     let any = |ip| TcpListener::bind(SocketAddr::new(ip, port));
-    // `::` takes IPv4 as well where the kernel has IPv6, and shows its clients as ::ffff:a.b.c.d.
+    // `::` takes IPv4 as well where the kernel has IPv6.
     let listener = any(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
         .or_else(|_| any(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
         .map_err(|e| format!("cannot listen on port {port}: {e}"))?;
@@ -156,7 +156,7 @@ fn accept(stream: TcpStream) {
 fn converse(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
-    let client = stream.peer_addr()?.ip();
+    let client = stream.peer_addr()?.ip().to_canonical();
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader)? {
         log(&format!("Received request for {} from {client}", request.path));

@@ -3,6 +3,7 @@
 //! Needs root, as layers have owners, devices and overlayfs' xattrs.
 
 mod archives;
+mod hello;
 mod layers;
 mod pulls;
 mod registries;
