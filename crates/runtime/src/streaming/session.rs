@@ -2,7 +2,9 @@
 
 use super::Session;
 use super::frames::{self, RESIZE, STATUS, STDERR, STDIN, STDOUT};
-use crate::engine::{EngineError, ExecStreams, Runtime, Wanted, receiver, sender};
+use crate::engine::{
+    Container, EngineError, ExecStreams, Runtime, State, Wanted, receiver, sender,
+};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
@@ -10,10 +12,12 @@ use hyper_util::rt::TokioIo;
 use rustix::fd::{AsFd, OwnedFd};
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 /// The protocol's name in `Upgrade`.
@@ -32,41 +36,76 @@ type Frame = (u8, Vec<u8>);
 
 /// Serves the streaming socket for ever.
 pub(crate) async fn serve(runtime: Runtime, listener: UnixListener) {
-    let runtime = std::sync::Arc::new(runtime);
-    let sessions = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_SESSIONS));
+    let runtime = Arc::new(runtime);
+    let sessions = Arc::new(tokio::sync::Semaphore::new(MAX_SESSIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let Ok(permit) = sessions.clone().acquire_owned().await else { return };
         let runtime = runtime.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            let (sender, mut upgrades) = mpsc::channel(1);
-            let service = hyper::service::service_fn(move |request| {
-                let (runtime, sender) = (runtime.clone(), sender.clone());
-                async move { Ok::<_, Infallible>(answer(&runtime, request, &sender).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            if let Err(error) = connection.await {
+            if let Err(error) = serve_connection(runtime, stream).await {
                 tracing::debug!(%error, "a streaming connection");
-            }
-            if let Some(session) = upgrades.recv().await {
-                Box::pin(session).await;
             }
         });
     }
 }
 
-type Running = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Answers requests until one becomes a session, then runs that.
+async fn serve_connection(
+    runtime: Arc<Runtime>,
+    stream: UnixStream,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let peer = Peer::new(stream.as_fd().try_clone_to_owned()?)?;
+    let (sender, mut agreed) = mpsc::channel(1);
+    let answering = runtime.clone();
+    let service = hyper::service::service_fn(move |request| {
+        let (runtime, sender) = (answering.clone(), sender.clone());
+        async move { Ok::<_, Infallible>(answer(&runtime, request, &sender).await) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await?;
+    if let Some((session, query, request)) = agreed.recv().await {
+        let upgraded = hyper::upgrade::on(request).await?;
+        run(&runtime, session, &query, TokioIo::new(upgraded), peer).await;
+    }
+    Ok(())
+}
+
+/// A second handle on the connection, which tells when the peer has closed it altogether: reading cannot, for it sees the same end when the
+/// peer only has nothing more to say.
+struct Peer {
+    socket: AsyncFd<OwnedFd>,
+}
+
+impl Peer {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: crate::sys::async_fd(socket)? })
+    }
+
+    /// Resolves when the peer is gone. Only readiness to write is waited for: that to read stays for ever once the peer is silent.
+    async fn gone(&self) {
+        while let Ok(mut ready) = self.socket.ready(Interest::WRITABLE).await {
+            if ready.ready().is_write_closed() {
+                return;
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+/// A session to be, the query of its URL, and the request whose connection it gets.
+type Agreed = (Session, String, Request<Incoming>);
 
 /// Checks the token and begins the upgrade.
 async fn answer(
-    runtime: &std::sync::Arc<Runtime>,
+    runtime: &Runtime,
     request: Request<Incoming>,
-    sessions: &mpsc::Sender<Running>,
+    sessions: &mpsc::Sender<Agreed>,
 ) -> Response<Empty<Bytes>> {
-    let refuse = |status: StatusCode| {
+    let with_status = |status: StatusCode| {
         let mut response = Response::new(Empty::new());
         *response.status_mut() = status;
         response
@@ -76,39 +115,31 @@ async fn answer(
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes() == PROTOCOL.as_bytes());
     if !asked {
-        return refuse(StatusCode::UPGRADE_REQUIRED);
+        return with_status(StatusCode::UPGRADE_REQUIRED);
     }
     let Some(session) = runtime.engine.tokens.redeem(request.uri().path()) else {
-        return refuse(StatusCode::NOT_FOUND);
+        return with_status(StatusCode::NOT_FOUND);
     };
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let runtime = runtime.clone();
-    let running: Running = Box::pin(async move {
-        match hyper::upgrade::on(request).await {
-            Ok(upgraded) => run(&runtime, session, &query, TokioIo::new(upgraded)).await,
-            Err(error) => tracing::debug!(%error, "a streaming upgrade"),
-        }
-    });
-    if sessions.send(running).await.is_err() {
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR);
+    if sessions.send((session, query, request)).await.is_err() {
+        return with_status(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS);
+    let mut response = with_status(StatusCode::SWITCHING_PROTOCOLS);
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
     response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static(PROTOCOL));
     response
 }
 
-async fn run(runtime: &Runtime, session: Session, query: &str, stream: Upgraded) {
+async fn run(runtime: &Runtime, session: Session, query: &str, stream: Upgraded, peer: Peer) {
     let (reader, mut writer) = tokio::io::split(stream);
+    let ends = Ends { reader, writer: &mut writer, peer };
     let status = match session {
         Session::Exec { container, command, wanted } => {
-            exec(runtime, &container, command, wanted, reader, &mut writer).await
+            exec(runtime, &container, command, wanted, ends).await
         }
-        Session::Attach { container, wanted } => {
-            attach(runtime, &container, wanted, reader, &mut writer).await
-        }
+        Session::Attach { container, wanted } => attach(runtime, &container, wanted, ends).await,
         Session::PortForward { sandbox, ports } => {
-            forward(runtime, &sandbox, &ports, query, reader, &mut writer).await
+            forward(runtime, &sandbox, &ports, query, ends).await
         }
     };
     let status = match status {
@@ -140,26 +171,31 @@ fn exit_code(code: i32) -> serde_json::Value {
         "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] } })
 }
 
+/// The connection with the peer.
+struct Ends<'a> {
+    reader: ReadHalf<Upgraded>,
+    writer: &'a mut WriteHalf<Upgraded>,
+    peer: Peer,
+}
+
 async fn exec(
     runtime: &Runtime,
     container: &str,
     command: Vec<String>,
     wanted: Wanted,
-    reader: ReadHalf<Upgraded>,
-    writer: &mut WriteHalf<Upgraded>,
+    ends: Ends<'_>,
 ) -> Result<i32, EngineError> {
     let mut exec = runtime.exec(container, command, wanted).await?;
-    let streams = std::mem::take(&mut exec.streams);
-    let (out, mut input) = connect(streams, wanted.stdin, reader)?;
+    let (out, input) = connect(std::mem::take(&mut exec.streams), wanted.stdin, ends.reader)?;
     let exit = tokio::select! {
-        exit = pump(out, writer, &mut exec.exit) => exit,
-        // The peer has gone: its process has nobody left to talk to. Half-closes do not end this.
-        () = &mut input.gone => {
+        exit = pump(out, ends.writer, &mut exec.exit) => exit,
+        // The process has nobody left to talk to.
+        () = ends.peer.gone() => {
             exec.kill().await;
             Err(io::ErrorKind::ConnectionReset.into())
         }
     };
-    input.abort();
+    input.task.abort();
     Ok(exit?)
 }
 
@@ -167,35 +203,59 @@ async fn attach(
     runtime: &Runtime,
     container: &str,
     wanted: Wanted,
-    reader: ReadHalf<Upgraded>,
-    writer: &mut WriteHalf<Upgraded>,
+    ends: Ends<'_>,
 ) -> Result<i32, EngineError> {
     let (container, streams) = runtime.attach(container, wanted).await?;
-    let (out, mut input) = connect(streams, wanted.stdin, reader)?;
+    let (out, mut input) = connect(streams, wanted.stdin, ends.reader)?;
     let mut state = container.state.subscribe();
     let (sender, mut exit) = tokio::sync::oneshot::channel();
     let waiting = tokio::spawn(async move {
-        if state.wait_for(|state| matches!(state, crate::engine::State::Exited(_))).await.is_ok() {
-            let _gone = sender.send(0);
+        if state.wait_for(|state| matches!(state, State::Exited(_))).await.is_ok() {
+            // The session may be over already.
+            let _over = sender.send(0);
         }
     });
-    let result = tokio::select! {
-        exit = pump(out, writer, &mut exit) => exit,
-        () = &mut input.gone => Ok(0),
+    let config = &container.config;
+    let mut closes_stdin = config.stdin && config.stdin_once && wanted.stdin && !config.tty;
+    let mut pumping = std::pin::pin!(pump(out, ends.writer, &mut exit));
+    let result = loop {
+        tokio::select! {
+            exit = &mut pumping => break exit,
+            () = ends.peer.gone() => break Ok(0),
+            _ = &mut input.finished, if closes_stdin => {
+                closes_stdin = false;
+                close_stdin(runtime, &container).await?;
+            }
+        }
     };
     waiting.abort();
-    if container.config.stdin
-        && container.config.stdin_once
-        && wanted.stdin
-        && !container.config.tty
-    {
-        runtime.close_stdin(&container).await.or_else(|error| match error {
-            EngineError::FailedPrecondition(_) | EngineError::Shim(_) => Ok(()),
-            other => Err(other),
-        })?;
+    input.task.abort();
+    if closes_stdin {
+        close_stdin(runtime, &container).await?;
     }
-    input.abort();
     Ok(result?)
+}
+
+/// Closes stdin for good; a container that has ended has none.
+async fn close_stdin(runtime: &Runtime, container: &Container) -> Result<(), EngineError> {
+    match runtime.close_stdin(container).await {
+        Err(EngineError::FailedPrecondition(_) | EngineError::Shim(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// The port a connection is for: the one asked for, if it is allowed, or the only one there is.
+fn choose_port(query: &str, allowed: &[u16]) -> Option<u16> {
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("port="));
+    match (asked.map(str::parse::<u16>), allowed) {
+        (Some(Ok(port)), allowed)
+            if port > 0 && (allowed.is_empty() || allowed.contains(&port)) =>
+        {
+            Some(port)
+        }
+        (None, [only]) => Some(*only),
+        _ => None,
+    }
 }
 
 async fn forward(
@@ -203,30 +263,23 @@ async fn forward(
     sandbox: &str,
     ports: &[u16],
     query: &str,
-    mut reader: ReadHalf<Upgraded>,
-    writer: &mut WriteHalf<Upgraded>,
+    ends: Ends<'_>,
 ) -> Result<i32, EngineError> {
-    let asked = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("port="))
-        .and_then(|port| port.parse::<u16>().ok());
-    let port = match (asked, ports) {
-        (Some(port), []) => port,
-        (Some(port), allowed) if allowed.contains(&port) => port,
-        (None, [only]) => *only,
-        _ => return Err(EngineError::Invalid("port: which one is meant?".into())),
-    };
+    let Ends { mut reader, writer, peer } = ends;
+    let port = choose_port(query, ports)
+        .ok_or_else(|| EngineError::Invalid("port: which one is meant?".into()))?;
     let (mut from_pod, mut to_pod) = runtime.connect(sandbox, port).await?.into_split();
     let inward = async {
         while let Some((channel, payload)) = frames::read(&mut reader).await? {
             match channel {
-                STDIN if payload.is_empty() => to_pod.shutdown().await?,
+                STDIN if payload.is_empty() => break,
                 STDIN => to_pod.write_all(&payload).await?,
                 _ => {}
             }
         }
-        // The peer is gone altogether, not only silent.
-        io::Result::Err(io::ErrorKind::ConnectionReset.into())
+        to_pod.shutdown().await?;
+        // The pod may still have much to say.
+        std::future::pending::<io::Result<Infallible>>().await
     };
     let outward = async {
         let mut buffer = vec![0u8; CHUNK];
@@ -240,21 +293,16 @@ async fn forward(
     };
     tokio::select! {
         done = outward => Ok(done?),
-        failed = inward => Ok(failed?),
+        failed = inward => match failed? {},
+        () = peer.gone() => Ok(0),
     }
 }
 
-/// The tasks that carry the peer's frames to the process.
+/// The task that carries the peer's frames to the process.
 struct Input {
     task: tokio::task::JoinHandle<()>,
-    /// Resolves when the peer's side of the connection is closed.
-    gone: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl Input {
-    fn abort(&self) {
-        self.task.abort();
-    }
+    /// Resolves when the peer has no more input.
+    finished: tokio::sync::oneshot::Receiver<()>,
 }
 
 /// A source of output and the channel it belongs to.
@@ -286,26 +334,23 @@ fn connect(
     } else if let Some(fd) = streams.stdin {
         sink = Some(Box::new(sender(fd)?));
     }
-    let (closed, gone) = tokio::sync::oneshot::channel::<()>();
+    let (sender, finished) = tokio::sync::oneshot::channel();
     let task = tokio::spawn(async move {
-        if let Err(error) = feed(reader, sink, terminal).await {
+        if let Err(error) = feed(reader, sink, terminal, sender).await {
             tracing::debug!(%error, "the input of a streaming session");
         }
-        drop(closed);
     });
-    let gone = Box::pin(async move {
-        // Only ever dropped, never sent.
-        let _dropped = gone.await;
-    });
-    Ok((sources, Input { task, gone }))
+    Ok((sources, Input { task, finished }))
 }
 
-/// Carries the peer's frames to the process until the peer is gone.
+/// Carries the peer's frames to the process; `finished` resolves when there is no more input for it.
 async fn feed(
     mut reader: ReadHalf<Upgraded>,
     mut sink: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     terminal: Option<Terminal>,
+    finished: tokio::sync::oneshot::Sender<()>,
 ) -> io::Result<()> {
+    let mut finished = Some(finished);
     while let Some((channel, payload)) = frames::read(&mut reader).await? {
         match channel {
             STDIN if payload.is_empty() => {
@@ -314,6 +359,10 @@ async fn feed(
                     sink.write_all(&[4]).await?;
                 }
                 sink = None;
+                if let Some(finished) = finished.take() {
+                    // Only an attached session listens.
+                    let _unheard = finished.send(());
+                }
             }
             STDIN => {
                 // A process that has closed its input is not an error of the session.

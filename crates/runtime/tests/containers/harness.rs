@@ -1,5 +1,6 @@
 //! A runtime of its own for each test, and a small image made of busybox.
 
+use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::*;
 use runtime::{NetworkError, PodNetwork, PodPort, Runtime, RuntimeConfig};
@@ -153,6 +154,11 @@ impl Node {
         self.stop_agent().await;
         let (client, stop) = Self::serve(self.directory.path(), &self.cgroup, None).await;
         (self.client, self.stop) = (client, Some(stop));
+    }
+
+    /// A client of the image service on the same socket.
+    pub async fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(connect(self.directory.path().join("cri.sock")).await)
     }
 
     /// Runs a sandbox named `name`.

@@ -201,11 +201,35 @@ async fn attach_sees_output_and_gives_input() {
     let mut peer = Peer::open(&url, "").await.expect("upgraded");
     peer.send(0, b"one\n").await;
     peer.expect(1, "got one\n").await;
-    drop(peer);
-    // stdinOnce: the first client that leaves closes stdin for good.
+    // stdinOnce: the first client that has no more to say closes stdin for good, and still sees the rest.
+    peer.send(0, &[]).await;
+    peer.expect(1, "end\n").await;
     let status = node.wait_exit(&id).await;
     assert_eq!(status.exit_code, 2);
     assert_eq!(node.log_text(&status), "got one\nend\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_stops_writing_still_hears_the_rest() {
+    let mut node = Node::start().await;
+    let sandbox = node.sandbox("half").await;
+    let id = node.run(&sandbox, shell("c", "sleep 1000")).await;
+    let url =
+        exec_url(&mut node, &id, &["sh", "-c", "cat; sleep 0.3; echo late; exit 7"], true, false)
+            .await;
+    let (mut reader, mut writer) =
+        Peer::open(&url, "").await.expect("upgraded").stream.into_split();
+    send(&mut writer, 0, b"early\n").await;
+    // Dropping this half shuts the connection down in one direction only.
+    drop(writer);
+    let mut all: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+    while let Some((channel, payload)) =
+        tokio::time::timeout(PATIENCE, receive(&mut reader)).await.expect("in time")
+    {
+        all.entry(channel).or_default().extend(payload);
+    }
+    assert_eq!(all[&1], b"early\nlate\n");
+    assert_eq!(status(&all)["details"]["causes"][0]["message"], "7");
 }
 
 #[tokio::test(flavor = "multi_thread")]
