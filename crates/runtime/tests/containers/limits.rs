@@ -147,6 +147,11 @@ async fn status_and_version_tell_who_serves() {
         .status
         .expect("a status");
     assert!(status.conditions.iter().all(|c| c.status));
+    let mut images = node.images().await;
+    let listed = images.list_images(ListImagesRequest { filter: None }).await.expect("images");
+    let tags: Vec<String> =
+        listed.into_inner().images.into_iter().flat_map(|image| image.repo_tags).collect();
+    assert!(tags.iter().any(|tag| tag == IMAGE), "{tags:?}");
     let error = node
         .client
         .checkpoint_container(CheckpointContainerRequest::default())
