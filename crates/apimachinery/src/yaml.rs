@@ -106,11 +106,15 @@ impl<'t> Reader<'t> {
         Ok(Self { parser, anchors: BTreeMap::new(), aliased_bytes: 0, duplicates: Vec::new() })
     }
 
+    /// The next event; comments are no data.
     fn next(&mut self) -> Result<Node<'t>, YamlError> {
-        match self.parser.next_event() {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(scan_error(&error)),
-            None => Err(YamlError("yaml: unexpected end of stream".to_owned())),
+        loop {
+            match self.parser.next_event() {
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok(event)) => return Ok(event),
+                Some(Err(error)) => return Err(scan_error(&error)),
+                None => return Err(YamlError("yaml: unexpected end of stream".to_owned())),
+            }
         }
     }
 

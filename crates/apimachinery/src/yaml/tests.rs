@@ -64,6 +64,10 @@ fn documents_read() {
     assert_eq!(read("1: a\ntrue: b\n1.5: c\n"), json!({"1": "a", "true": "b", "1.5": "c"}));
     assert_eq!(read("y: 1\n"), json!({"true": 1}));
     assert_eq!(read("{\"a\": [1, 2], \"b\": null}"), json!({"a": [1, 2], "b": null}));
+    assert_eq!(
+        read("# head\na: 1 # tail\n# foot\nb: # of a list\n- x\n"),
+        json!({"a": 1, "b": ["x"]})
+    );
     let all = parse_all(b"---\na: 1\n---\n# nothing\n---\nb: 2\n...\n").unwrap();
     assert_eq!(
         all.into_iter().map(|document| document.value).collect::<Vec<_>>(),
