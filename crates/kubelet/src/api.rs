@@ -13,6 +13,10 @@ use serde_json::Value;
 
 use crate::names;
 
+/// Codes that say that the request itself is wrong. Not among them: 401, 403 and 429, which pass when the server has learnt of the
+/// node's certificate or of the pod's binding, or has more time.
+const REFUSALS: [u16; 5] = [400, 405, 413, 415, 422];
+
 /// Why the API server did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiFailure {
@@ -32,7 +36,7 @@ impl From<kube::Error> for ApiFailure {
         let message = error.message();
         match &error {
             _ if error.is_not_found() || error.is_conflict() => ApiFailure::Gone(message),
-            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
+            kube::Error::Api(status) if REFUSALS.contains(&status.code) => {
                 ApiFailure::Refused(message)
             }
             _ => ApiFailure::Unavailable(message),

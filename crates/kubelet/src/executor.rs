@@ -166,6 +166,9 @@ impl Executor<'_> {
         };
         let mut retry = None;
         for start in &actions.start {
+            if self.ending.is_cancelled() {
+                break;
+            }
             let name = self.spec().containers[start.index].name.clone();
             match self.start_container(&sandbox, &config, &ips, start).await {
                 Ok(()) => {
@@ -245,6 +248,9 @@ impl Executor<'_> {
             self.memory.backoffs.crashes.next(&crash_key(&container), crashed_at, Timestamp::now());
         }
         let image = self.ensure_image(&container, config).await.inspect_err(|failure| {
+            if self.ending.is_cancelled() {
+                return;
+            }
             let message = format!("Error: {}", failure.reason);
             self.events().container(&container.name, "", EventType::Warning, "Failed", &message);
         })?;

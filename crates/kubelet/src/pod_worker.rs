@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ use crate::names;
 use crate::pod_actions::{Backoffs, PodActions, compute_pod_actions};
 use crate::runtime_status::PodRuntimeStatus;
 use crate::status::{Rejection, StatusInput, WaitingReason, generate_pod_status, is_terminal};
-use crate::status_writer::StatusWriter;
+use crate::status_writer::{StatusWriter, status_patch};
 use crate::termination_message::add_messages;
 use crate::unsupported;
 
@@ -79,11 +80,15 @@ impl WorkerHandle {
         Arc::new(handle)
     }
 
-    /// The pod changed.
+    /// The pod changed. The echo of a status this node has written wakes nobody.
     pub fn update(&self, pod: Arc<Pod>) {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).pod = pod;
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut mailbox.pod, pod.clone());
+        drop(mailbox);
         self.note_ending();
-        self.wake.notify_one();
+        if !is_echo(&before, &pod, &self.status()) {
+            self.wake.notify_one();
+        }
     }
 
     /// The pod is no longer in the API; `last` is how it was.
@@ -121,6 +126,19 @@ impl WorkerHandle {
             self.ending.cancel();
         }
     }
+}
+
+/// Whether nothing changed but the status, and that to what this node says.
+fn is_echo(before: &Pod, after: &Pod, own: &PodStatus) -> bool {
+    let lasting = |pod: &Pod| ObjectMeta {
+        resource_version: None,
+        managed_fields: None,
+        ..pod.metadata.clone()
+    };
+    let status = after.status.as_ref();
+    before.spec == after.spec
+        && lasting(before) == lasting(after)
+        && status.is_some_and(|status| status_patch("", status, own).is_none())
 }
 
 /// The worker itself.
@@ -472,6 +490,28 @@ impl PodWorker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::pod;
+    use k8s_openapi::api::core::v1::PodCondition;
+
+    #[test]
+    fn only_the_echo_of_the_own_status_is_one() {
+        let own = PodStatus { phase: Some("Running".into()), ..PodStatus::default() };
+        let before = pod(&["a"]);
+        let mut after = before.clone();
+        (after.status, after.metadata.resource_version) = (Some(own.clone()), Some("9".into()));
+        assert!(is_echo(&before, &after, &own));
+        assert!(!is_echo(&before, &after, &PodStatus::default()), "somebody else's status");
+        let mut gated = after.clone();
+        gated.status.as_mut().expect("a status").conditions =
+            Some(vec![PodCondition { type_: "gate".into(), ..PodCondition::default() }]);
+        assert!(!is_echo(&after, &gated, &own), "a readiness gate");
+        let mut labelled = after.clone();
+        labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        assert!(!is_echo(&after, &labelled, &own));
+        let mut changed = after.clone();
+        changed.spec.as_mut().expect("a spec").containers[0].image = Some("app:2".into());
+        assert!(!is_echo(&after, &changed, &own));
+    }
 
     #[test]
     fn stages_go_forward_only() {

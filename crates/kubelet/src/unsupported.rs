@@ -35,13 +35,15 @@ pub fn unsupported(spec: &PodSpec) -> Vec<String> {
     if let Some(context) = &spec.security_context {
         pod_security(context, &mut check);
     }
+    // On the node's network the port is the node's anyway; to lead it into a pod is what is missing.
+    let own_network = !spec.host_network.unwrap_or_default();
     for (index, container) in spec.containers.iter().enumerate() {
         let mut check = |asked: bool, path: &str| {
             if asked {
                 found.push(format!("spec.containers[{index}].{path}"));
             }
         };
-        container_fields(container, &mut check);
+        container_fields(container, own_network, &mut check);
     }
     found
 }
@@ -59,13 +61,16 @@ fn pod_security(context: &PodSecurityContext, check: &mut impl FnMut(bool, &str)
     check(context.windows_options.is_some(), "securityContext.windowsOptions");
 }
 
-fn container_fields(container: &Container, check: &mut impl FnMut(bool, &str)) {
+fn container_fields(container: &Container, own_network: bool, check: &mut impl FnMut(bool, &str)) {
+    let host_port =
+        container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0));
     let file_key = |env: &k8s_openapi::api::core::v1::EnvVar| {
         env.value_from.as_ref().is_some_and(|from| from.file_key_ref.is_some())
     };
     check(container.env.iter().flatten().any(file_key), "env[].valueFrom.fileKeyRef");
     check(container.lifecycle.is_some(), "lifecycle");
     check(container.liveness_probe.is_some(), "livenessProbe");
+    check(own_network && host_port, "ports[].hostPort");
     check(container.readiness_probe.is_some(), "readinessProbe");
     check(container.resources.as_ref().is_some_and(|it| some(&it.claims)), "resources.claims");
     check(container.restart_policy.is_some(), "restartPolicy");
@@ -95,7 +100,7 @@ pub fn message(fields: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{Lifecycle, Probe, Volume, VolumeMount};
+    use k8s_openapi::api::core::v1::{ContainerPort, Lifecycle, Probe, Volume, VolumeMount};
 
     fn spec(container: Container) -> PodSpec {
         PodSpec { containers: vec![container], ..PodSpec::default() }
@@ -113,6 +118,11 @@ mod tests {
         let mut pod = spec(Container {
             liveness_probe: Some(Probe::default()),
             lifecycle: Some(Lifecycle::default()),
+            ports: Some(vec![ContainerPort {
+                container_port: 80,
+                host_port: Some(8080),
+                ..ContainerPort::default()
+            }]),
             volume_mounts: Some(vec![VolumeMount::default()]),
             ..Container::default()
         });
@@ -123,6 +133,7 @@ mod tests {
             "spec.volumes",
             "spec.containers[0].lifecycle",
             "spec.containers[0].livenessProbe",
+            "spec.containers[0].ports[].hostPort",
             "spec.containers[0].volumeMounts",
         ];
         assert_eq!(unsupported(&pod), expected);

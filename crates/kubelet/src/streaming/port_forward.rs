@@ -93,15 +93,22 @@ async fn connect_and_copy(
     };
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(invalid)?;
     let runtime = forwarder.open(port).await?;
-    let upward = tokio::spawn(carry_up(reader, runtime.writer));
-    let result = carry_down(runtime.reader, writer).await;
-    upward.abort();
-    result
+    let mut writer_to_pod = runtime.writer;
+    let upward = carry_up(reader, &mut writer_to_pod);
+    // The end of one direction is not the end of the other, and the runtime takes a closed socket for a client that is gone: so
+    // what leads to the pod stays open until all that comes from it has been passed on.
+    tokio::select! {
+        result = carry_down(runtime.reader, writer) => result,
+        result = async {
+            upward.await?;
+            std::future::pending().await
+        } => result,
+    }
 }
 
 async fn carry_up<W: AsyncWrite + Unpin>(
     mut reader: StreamReader,
-    mut writer: FrameWriter<W>,
+    writer: &mut FrameWriter<W>,
 ) -> io::Result<()> {
     while let Some(data) = reader.next().await {
         writer.data(Channel::Stdin as u8, &data).await?;
@@ -140,3 +147,6 @@ fn failure_text(status: &[u8]) -> Option<String> {
         Err(_) => Some(String::from_utf8_lossy(status).into_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

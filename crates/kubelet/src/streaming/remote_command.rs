@@ -121,11 +121,11 @@ pub async fn run(client: ClientSession, runtime: RuntimeStream, without_status: 
             if let Err(error) = output.finish(&status).await {
                 tracing::debug!(%error, "the client left before it had the status");
             }
-            input.abort();
         }
-        // The input task sees the client's end too and closes the session with the runtime.
-        None => drop(input.await),
+        None => tracing::debug!("the client left before the process ended"),
     }
+    // Input the process has not taken is of no use now; the runtime sees the closed socket.
+    input.abort();
 }
 
 async fn carry_input<W: AsyncWrite + Unpin>(

@@ -7,7 +7,7 @@
 //! their stream; SYN_REPLY precedes any data; at the end everything queued is written before the connection is closed.
 
 mod connection;
-mod frame;
+pub(super) mod frame;
 mod headers;
 mod window;
 

@@ -18,7 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::remote_command::{ClientOutput, ClientSession, Streams, final_text};
 use super::{CHUNK_BYTES, Channel, Incoming, QUEUE};
@@ -118,9 +118,11 @@ where
 {
     let (sink, source) = accept(io).await.split();
     let (sender, incoming) = mpsc::channel(QUEUE);
-    let gone = CancellationToken::new();
-    tokio::spawn(read_all(source, protocol, streams, sender, gone.clone()));
-    let mut output = Output { sink, protocol, gone: gone.clone() };
+    let (gone, over) = (CancellationToken::new(), CancellationToken::new());
+    let reading = read_all(source, protocol, streams, sender, gone.clone());
+    let ends = over.clone();
+    tokio::spawn(async move { ends.run_until_cancelled(reading).await });
+    let mut output = Output { sink, protocol, gone: gone.clone(), _over: over.drop_guard() };
     let first = if streams.stdout {
         Channel::Stdout
     } else if streams.stderr {
@@ -160,6 +162,8 @@ struct Output<T> {
     sink: SplitSink<WebSocketStream<T>, Message>,
     protocol: Subprotocol,
     gone: CancellationToken,
+    /// Ends the reading task, so that a client that never closes holds no connection.
+    _over: DropGuard,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Output<T> {
