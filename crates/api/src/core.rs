@@ -8,3 +8,6 @@ pub mod pod;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+
+#[cfg(test)]
+mod tests;

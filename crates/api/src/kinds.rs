@@ -321,3 +321,115 @@ pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resour
 pub fn of<K: k8s_openapi::Resource>() -> &'static Resource {
     by_kind(K::GROUP, K::VERSION, K::KIND).expect("the type has a row in the kind table")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use expect_test::expect;
+
+    use super::{Resource, all, by_kind, find};
+
+    /// The row as discovery of Kubernetes 1.36 tells it.
+    fn line(row: &Resource) -> String {
+        let subresources = row.subresources.iter().map(|s| {
+            let kind = if s.group.is_empty() {
+                s.kind.to_owned()
+            } else {
+                format!("{}/{}", s.group, s.kind)
+            };
+            format!("\n  {} {kind} {}", s.name, s.verbs.join(","))
+        });
+        let names = format!(
+            "{} {} {} {}",
+            row.plural,
+            row.singular,
+            row.short_names.join(","),
+            row.api_version()
+        );
+        let scope = if row.namespaced() { "namespaced" } else { "cluster" };
+        let rest = format!("{} {} {}", row.kind, row.verbs.join(","), row.categories.join(","));
+        format!("{names} {scope} {rest}{}", subresources.collect::<String>())
+    }
+
+    #[test]
+    fn table_says_what_discovery_of_kubernetes_says() {
+        let table: Vec<_> = all().iter().map(line).collect();
+        expect![[r#"
+            namespaces namespace ns v1 cluster Namespace create,delete,get,list,patch,update,watch 
+              finalize Namespace update
+              status Namespace get,patch,update
+            nodes node no v1 cluster Node create,delete,deletecollection,get,list,patch,update,watch 
+              proxy NodeProxyOptions create,delete,get,patch,update
+              status Node get,patch,update
+            pods pod po v1 namespaced Pod create,delete,deletecollection,get,list,patch,update,watch all
+              attach PodAttachOptions create,get
+              binding Binding create
+              ephemeralcontainers Pod get,patch,update
+              eviction policy/Eviction create
+              exec PodExecOptions create,get
+              log Pod get
+              portforward PodPortForwardOptions create,get
+              proxy PodProxyOptions create,delete,get,patch,update
+              resize Pod get,patch,update
+              status Pod get,patch,update
+            services service svc v1 namespaced Service create,delete,deletecollection,get,list,patch,update,watch all
+              proxy ServiceProxyOptions create,delete,get,patch,update
+              status Service get,patch,update
+            configmaps configmap cm v1 namespaced ConfigMap create,delete,deletecollection,get,list,patch,update,watch 
+            secrets secret  v1 namespaced Secret create,delete,deletecollection,get,list,patch,update,watch 
+            serviceaccounts serviceaccount sa v1 namespaced ServiceAccount create,delete,deletecollection,get,list,patch,update,watch 
+              token authentication.k8s.io/TokenRequest create
+            events event ev v1 namespaced Event create,delete,deletecollection,get,list,patch,update,watch 
+            leases lease  coordination.k8s.io/v1 namespaced Lease create,delete,deletecollection,get,list,patch,update,watch 
+            deployments deployment deploy apps/v1 namespaced Deployment create,delete,deletecollection,get,list,patch,update,watch all
+              scale autoscaling/Scale get,patch,update
+              status Deployment get,patch,update
+            replicasets replicaset rs apps/v1 namespaced ReplicaSet create,delete,deletecollection,get,list,patch,update,watch all
+              scale autoscaling/Scale get,patch,update
+              status ReplicaSet get,patch,update"#]].assert_eq(&table.join("\n"));
+    }
+
+    #[test]
+    fn rows_are_unique_and_found_by_path_and_by_kind() {
+        let mut names = BTreeSet::new();
+        for row in all() {
+            assert!(names.insert((row.group, row.plural)), "{}", row.plural);
+            assert_eq!(find(row.group, row.version, row.plural).map(|r| r.kind), Some(row.kind));
+            assert_eq!(
+                by_kind(row.group, row.version, row.kind).map(|r| r.plural),
+                Some(row.plural)
+            );
+        }
+        assert!(find("", "v1", "widgets").is_none());
+    }
+
+    #[test]
+    fn rows_have_a_cell_for_every_column_and_a_value_for_every_field() {
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        for row in all() {
+            let mut object = row.codec.empty();
+            row.strategy.default(object.as_mut());
+            assert_eq!(
+                row.strategy.row(object.as_ref(), now).len(),
+                row.columns.len(),
+                "{}",
+                row.kind
+            );
+            let fields: BTreeSet<_> =
+                row.strategy.fields(object.as_ref()).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(fields, row.selectable.iter().copied().collect(), "{}", row.kind);
+        }
+    }
+
+    #[test]
+    fn default_of_every_kind_twice_is_default_once() {
+        for row in all() {
+            let mut object = row.codec.empty();
+            row.strategy.default(object.as_mut());
+            let once = object.to_value();
+            row.strategy.default(object.as_mut());
+            assert_eq!(object.to_value(), once, "{}", row.kind);
+        }
+    }
+}

@@ -15,3 +15,5 @@ mod report;
 pub mod scale;
 pub mod schema;
 pub mod strategy;
+#[cfg(test)]
+mod testing;

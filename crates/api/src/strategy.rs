@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kinds::{Column, Scope};
+use crate::report::omit_empty;
 
 /// The behaviour of a kind, over any object of it.
 ///
@@ -203,7 +204,10 @@ fn typed_mut<K: KindStrategy>(obj: &mut dyn KubeObject) -> &mut K {
 
 impl<K: KindStrategy> Strategy for Erased<K> {
     fn default(&self, obj: &mut dyn KubeObject) {
-        typed_mut::<K>(obj).default_fields();
+        let obj = typed_mut::<K>(obj);
+        let meta = obj.metadata_mut();
+        omit_empty!(meta; labels, annotations, finalizers, owner_references, managed_fields);
+        obj.default_fields();
     }
 
     fn prepare_create(&self, obj: &mut dyn KubeObject) {

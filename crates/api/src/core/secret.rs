@@ -121,11 +121,15 @@ fn require(key: &str, data: &Data, errors: &mut ErrorList) {
 }
 
 fn require_json(key: &str, data: &Data, errors: &mut ErrorList) {
-    let Some(value) = data.get(key) else {
-        return errors.required(&Path::new("data").key(key), "");
-    };
+    let at = Path::new("data").key(key);
+    let Some(value) = data.get(key) else { return errors.required(&at, "") };
     if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&value.0) {
-        errors.invalid(&Path::new("data").key(key), REDACTED, error.to_string());
+        let detail = if error.is_eof() {
+            "unexpected end of JSON input".to_owned()
+        } else {
+            error.to_string()
+        };
+        errors.invalid(&at, REDACTED, detail);
     }
 }
 

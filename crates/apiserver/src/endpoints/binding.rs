@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use api::core::pod::binding;
 use api::kinds;
+use apimachinery::field;
 use apimachinery::gvk::GroupResource;
 use apimachinery::object::KubeObject;
 use apimachinery::status::{self, StatusError};
 use apimachinery::time;
 use http::{Request, Response, StatusCode};
-use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Binding, Pod};
 
 use super::options::{Query, WriteOptions};
 use super::update::MODIFIED;
@@ -75,15 +77,9 @@ fn check(call: &mut Call, binding: &Binding) -> Result<(), StatusError> {
             "the namespace of the provided object does not match the namespace sent on the request";
         return Err(StatusError::bad_request(message));
     }
-    let kind = binding.target.kind.as_deref().unwrap_or_default();
-    if !matches!(kind, "" | "Node") {
-        let message = format!(
-            "target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""
-        );
-        return Err(StatusError::new(500, "", message, None));
-    }
-    if binding.target.name.as_deref().unwrap_or_default().is_empty() {
-        return Err(StatusError::new(500, "", "target.name: Required value", None));
+    let errors = binding::validate(binding);
+    if !errors.is_empty() {
+        return Err(StatusError::new(500, "", field::aggregate(&errors), None));
     }
     Ok(())
 }
@@ -97,37 +93,12 @@ fn bind(call: &Call, binding: &Binding, current: &Current) -> Result<Change, Sta
     let name = pod.metadata.name.clone().unwrap_or_default();
     let resource =
         GroupResource::new(call.resource.group, format!("{}/binding", call.resource.plural));
-    if let Some(reason) = obstacle(pod, &name) {
-        return Err(StatusError::conflict(&resource, &name, reason));
-    }
+    binding::bind(pod, binding, time::now().0)
+        .map_err(|reason| StatusError::conflict(&resource, &name, reason))?;
     if let Some(reason) = failed_precondition(binding, pod) {
         return Err(StatusError::conflict(&call.group_resource(), &name, reason));
     }
-    pod.spec.get_or_insert_default().node_name.clone_from(&binding.target.name);
-    let annotations = binding.metadata.annotations.clone().unwrap_or_default();
-    if !annotations.is_empty() {
-        pod.metadata.annotations.get_or_insert_default().extend(annotations);
-    }
-    let labels = binding.metadata.labels.clone().unwrap_or_default();
-    if !labels.is_empty() {
-        pod.metadata.labels.get_or_insert_default().extend(labels);
-    }
-    let status = pod.status.get_or_insert_default();
-    status.nominated_node_name = None;
-    set_scheduled(status.conditions.get_or_insert_default());
     Ok(Change::Put(object))
-}
-
-fn obstacle(pod: &Pod, name: &str) -> Option<String> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Some(format!("pod {name} is being deleted, cannot be assigned to a host"));
-    }
-    let spec = pod.spec.as_ref()?;
-    if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
-        return Some(format!("pod {name} is already assigned to node {node:?}"));
-    }
-    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    gated.then(|| format!("pod {name} has non-empty .spec.schedulingGates"))
 }
 
 fn failed_precondition(binding: &Binding, pod: &Pod) -> Option<String> {
@@ -140,19 +111,4 @@ fn failed_precondition(binding: &Binding, pod: &Pod) -> Option<String> {
     }
     let version = wanted(&binding.metadata.resource_version)?;
     (pod.metadata.resource_version.as_ref() != Some(&version)).then(|| MODIFIED.to_owned())
-}
-
-fn set_scheduled(conditions: &mut Vec<PodCondition>) {
-    const TYPE: &str = "PodScheduled";
-    let known = conditions.iter().position(|condition| condition.type_ == TYPE);
-    let before = known.map(|index| conditions.remove(index));
-    let since = before.as_ref().filter(|condition| condition.status == "True");
-    let last_transition_time = since.and_then(|condition| condition.last_transition_time.clone());
-    let condition = PodCondition {
-        type_: TYPE.to_owned(),
-        status: "True".to_owned(),
-        last_transition_time: last_transition_time.or_else(|| Some(time::now())),
-        ..PodCondition::default()
-    };
-    conditions.insert(known.unwrap_or(conditions.len()), condition);
 }

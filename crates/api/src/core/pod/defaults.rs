@@ -151,7 +151,10 @@ fn ephemeral_container(container: &mut EphemeralContainer) {
     set(&mut container.image_pull_policy, if latest { "Always" } else { "IfNotPresent" });
     set(&mut container.termination_message_path, "/dev/termination-log");
     set(&mut container.termination_message_policy, "File");
-    container.resources.get_or_insert_default();
+    requirements(container.resources.get_or_insert_default());
+    for port in container.ports.iter_mut().flatten() {
+        set(&mut port.protocol, "TCP");
+    }
     for field in
         container.env.iter_mut().flatten().filter_map(|e| e.value_from.as_mut()?.field_ref.as_mut())
     {

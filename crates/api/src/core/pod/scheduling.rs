@@ -271,6 +271,7 @@ pub(super) fn merge_label_keys(spec: &mut PodSpec, labels: &BTreeMap<String, Str
     }
 }
 
+/// Adds what is not there yet, so that doing it again changes nothing.
 fn add_keys(
     selector: &mut LabelSelector,
     keys: &[String],
@@ -278,11 +279,15 @@ fn add_keys(
     labels: &BTreeMap<String, String>,
 ) {
     for (key, value) in keys.iter().filter_map(|key| labels.get_key_value(key)) {
-        selector.match_expressions.get_or_insert_default().push(LabelSelectorRequirement {
+        let requirement = LabelSelectorRequirement {
             key: key.clone(),
             operator: operator.to_owned(),
             values: Some(vec![value.clone()]),
-        });
+        };
+        let requirements = selector.match_expressions.get_or_insert_default();
+        if !requirements.contains(&requirement) {
+            requirements.push(requirement);
+        }
     }
 }
 

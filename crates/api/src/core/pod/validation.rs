@@ -389,3 +389,6 @@ fn validate_images(spec: &PodSpec, at: &Path, errors: &mut ErrorList) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
