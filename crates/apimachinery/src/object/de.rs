@@ -155,6 +155,15 @@ fn go_type(rust: &str, version: &str) -> String {
     }
 }
 
+/// Whether a type is a list or map that may be left out; the name is the only thing that tells it from a struct here.
+fn may_omit<T>() -> bool {
+    let inner = std::any::type_name::<T>().strip_prefix("core::option::Option<");
+    inner.is_some_and(|inner| {
+        inner.starts_with("alloc::vec::Vec<")
+            || inner.starts_with("alloc::collections::btree::map::BTreeMap<")
+    })
+}
+
 /// A node with the context it is decoded in.
 #[derive(Clone, Copy)]
 pub(super) struct NodeDeserializer<'c, 'a> {
@@ -335,6 +344,11 @@ impl<'a> Deserializer<'a> for NodeDeserializer<'_, 'a> {
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, DeError> {
         match self.node {
             Node::Null => visitor.visit_none(),
+            // As Go's omitempty: an empty list or map that may be left out is the same as none. An empty object is not.
+            Node::List(items) if items.is_empty() && may_omit::<V::Value>() => visitor.visit_none(),
+            Node::Map(fields) if fields.is_empty() && may_omit::<V::Value>() => {
+                visitor.visit_none()
+            }
             _ => visitor.visit_some(self),
         }
     }

@@ -318,3 +318,13 @@ fn field_validation_parsed() {
     assert_eq!(FieldValidation::parse("Strict"), Some(FieldValidation::Strict));
     assert_eq!(FieldValidation::parse("strict"), None);
 }
+
+#[test]
+fn empty_optional_lists_and_maps_are_left_out_but_empty_objects_stay() {
+    let json = br#"{"metadata":{"name":"a","labels":{},"finalizers":[]},
+        "spec":{"containers":[],"nodeSelector":{},"securityContext":{}}}"#;
+    let decoded = codec::<Pod>().decode(json, FieldValidation::Strict).unwrap();
+    let value = decoded.object.to_value();
+    assert_eq!(value["metadata"], serde_json::json!({"name": "a"}));
+    assert_eq!(value["spec"], serde_json::json!({"containers": [], "securityContext": {}}));
+}
