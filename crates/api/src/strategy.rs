@@ -8,7 +8,7 @@
 
 use std::marker::PhantomData;
 
-use apimachinery::field::{ErrorList, Path};
+use apimachinery::field::{self, ErrorList, Path};
 use apimachinery::meta::{self, NameRule, Namespaced};
 use apimachinery::object::KubeObject;
 use jiff::Timestamp;
@@ -244,6 +244,7 @@ impl<K: KindStrategy> Strategy for Erased<K> {
             if K::SCOPE == Scope::Namespaced { Namespaced::Yes } else { Namespaced::No };
         let mut errors =
             meta::validate_object_meta(obj.metadata(), namespaced, K::NAME, &Path::new("metadata"));
+        errors.extend(bare_finalizers(obj.metadata()));
         obj.validate(&mut errors);
         obj.validate_create(&mut errors);
         errors
@@ -321,5 +322,25 @@ impl<K: KindStrategy> Strategy for Erased<K> {
 }
 
 fn update_meta<K: KindStrategy>(new: &K, old: &K) -> ErrorList {
-    meta::validate_object_meta_update(new.metadata(), old.metadata(), &Path::new("metadata"))
+    let path = Path::new("metadata");
+    let mut errors = meta::validate_object_meta_update(new.metadata(), old.metadata(), &path);
+    errors.extend(bare_finalizers(new.metadata()));
+    errors
+}
+
+/// Finalizers of built-in kinds are qualified names, except for the three that are older than this rule.
+fn bare_finalizers(metadata: &ObjectMeta) -> ErrorList {
+    let standard = [
+        crate::core::namespace::FINALIZER,
+        meta::FINALIZER_ORPHAN_DEPENDENTS,
+        meta::FINALIZER_DELETE_DEPENDENTS,
+    ];
+    let path = Path::new("metadata").child("finalizers");
+    let bare = |name: &str| !name.contains('/') && !standard.contains(&name);
+    let finalizers = metadata.finalizers.iter().flatten().enumerate();
+    let refused = finalizers.filter(|(_, name)| bare(name)).map(|(n, name)| {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        field::invalid(&path.index(n), name.as_str(), detail)
+    });
+    refused.collect()
 }

@@ -157,6 +157,9 @@ fn check_path(resource: &Resource, info: &RequestInfo) -> Result<(), StatusError
     if matches!(info.verb.as_str(), "update" | "patch") && !info.name_in_path {
         return Err(StatusError::method_not_allowed());
     }
+    if info.verb == "create" && info.name_in_path && info.subresource.is_empty() {
+        return Err(StatusError::method_not_allowed());
+    }
     let whole_collection = matches!(info.verb.as_str(), "list" | "watch") && !info.name_in_path;
     if resource.namespaced() {
         return match (info.namespace.is_empty(), info.name_in_path, whole_collection) {
