@@ -53,6 +53,9 @@ pub struct AgentArgs {
     /// Where sockets are
     #[arg(long, value_name = "DIR", default_value = "/run/knarr/default/nodes/self")]
     pub run_dir: PathBuf,
+    /// Where the logs of containers are, as pods/ and containers/
+    #[arg(long, value_name = "DIR", default_value = "/var/log")]
+    pub log_dir: PathBuf,
     /// Cgroup of everything the node runs
     #[arg(long, value_name = "PATH", default_value = "/knarr")]
     pub cgroup: String,
@@ -209,6 +212,7 @@ fn kubelet_config(
         client: client::connect::connect(&endpoint, &credentials)?,
         cri_socket: args.run_dir.join("cri.sock"),
         root_dir: args.data_dir.join("kubelet"),
+        log_dir: args.log_dir.clone(),
         serving: kubelet::ServingTls {
             certificates: joined.serving.certificates()?,
             key: joined.serving.private_key()?,

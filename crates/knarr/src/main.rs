@@ -55,6 +55,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(args) => {
             if let Some(pid) = args.in_node {
                 node_namespace::enter(pid)?;
+                node_namespace::own_logs(&args.data_dir.join("log"), &args.log_dir)?;
             }
             let level = args.log_level.clone();
             serve(&level, |shutdown| agent::run(args, shutdown))?;

@@ -8,10 +8,11 @@
 //! - Mounts made in a node never reach the machine: its whole tree is private.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::process;
@@ -48,6 +49,26 @@ pub fn enter(pid: i32) -> Result<()> {
     move_into_link_name_space(mount.as_fd(), Some(LinkNameSpaceType::Mount))
         .context("cannot enter the node's mount namespace")?;
     std::env::set_current_dir("/").context("cannot enter the node's root")
+}
+
+/// Gives the node, whose namespaces this process has entered, its own directory of logs at the usual place, as nodes on
+/// one machine would otherwise share it, and as it must go with the node.
+///
+/// # Errors
+/// When the directory cannot be made or mounted.
+pub fn own_logs(own: &Path, usual: &Path) -> Result<()> {
+    std::fs::create_dir_all(own).with_context(|| format!("cannot create {}", own.display()))?;
+    if is_same_directory(own, usual) {
+        return Ok(());
+    }
+    mount_bind(own, usual)
+        .with_context(|| format!("cannot mount the node's logs at {}", usual.display()))
+}
+
+/// Whether two paths lead to one directory, as they do when an earlier agent of the node has mounted it.
+fn is_same_directory(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    identity(one).is_some() && identity(one) == identity(other)
 }
 
 /// The namespace that a holder's network is.

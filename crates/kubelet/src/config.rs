@@ -30,8 +30,10 @@ pub struct Config {
     pub client: kube::Client,
     /// The runtime's CRI socket.
     pub cri_socket: PathBuf,
-    /// State of pods: logs, `/etc/hosts` files, termination messages.
+    /// State of pods: `/etc/hosts` files, termination messages.
     pub root_dir: PathBuf,
+    /// Logs of pods: `pods/` and `containers/` are made in it. `/var/log` on a usual node, where log collectors look.
+    pub log_dir: PathBuf,
     /// Certificates of the HTTPS server.
     pub serving: ServingTls,
     /// Name servers given to pods with `dnsPolicy: ClusterFirst`; empty means the cluster has none and pods get the node's.

@@ -250,7 +250,7 @@ mod tests {
 
     fn node() -> NodeContext {
         NodeContext {
-            paths: Paths::new("/root"),
+            paths: Paths::new("/root", "/var/log"),
             cluster_domain: "cluster.local".into(),
             memory_capacity_bytes: 1 << 32,
         }
@@ -267,7 +267,7 @@ mod tests {
         }]);
         let made = sandbox_config(&pod, 3, cri::DnsConfig::default(), &node()).expect("made");
         assert_eq!(made.hostname, "web");
-        assert_eq!(made.log_directory, "/root/pods-logs/default_web_u1");
+        assert_eq!(made.log_directory, "/var/log/pods/default_web_u1");
         assert_eq!(made.metadata.as_ref().map(|metadata| metadata.attempt), Some(3));
         assert_eq!(made.labels[names::POD_UID], "u1");
         let port = &made.port_mappings[0];

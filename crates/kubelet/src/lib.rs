@@ -203,7 +203,7 @@ fn node_handle(
             Some(&config.node_name),
         )),
         context: NodeContext {
-            paths: Paths::new(&config.root_dir),
+            paths: Paths::new(&config.root_dir, &config.log_dir),
             cluster_domain: config.cluster_domain.clone(),
             memory_capacity_bytes: i64::try_from(facts.memory_bytes).unwrap_or(i64::MAX),
         },

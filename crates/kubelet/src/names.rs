@@ -77,27 +77,28 @@ pub fn container_hash(container: &Container) -> String {
 #[derive(Clone, Debug)]
 pub struct Paths {
     root: PathBuf,
+    logs: PathBuf,
 }
 
 impl Paths {
-    /// All paths lie under `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    /// Logs lie under `logs`, which is `/var/log` on a usual node, everything else under `root`.
+    pub fn new(root: impl Into<PathBuf>, logs: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), logs: logs.into() }
     }
 
-    /// Logs of all pods: `pods-logs/`.
+    /// Logs of all pods: `pods/` among the logs.
     pub fn pod_logs_root(&self) -> PathBuf {
-        self.root.join("pods-logs")
+        self.logs.join("pods")
     }
 
-    /// Logs of one pod: `pods-logs/NS_NAME_UID`.
+    /// Logs of one pod: `pods/NS_NAME_UID` among the logs.
     pub fn pod_logs(&self, ns: &str, name: &str, uid: &str) -> PathBuf {
         self.pod_logs_root().join(format!("{ns}_{name}_{uid}"))
     }
 
-    /// The directory of links named for people: `containers/`.
+    /// The directory of links named for people: `containers/` among the logs.
     pub fn container_links(&self) -> PathBuf {
-        self.root.join("containers")
+        self.logs.join("containers")
     }
 
     /// The link to one container's log, `containers/POD_NS_CONTAINER-ID.log`.
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn container_link_is_found_by_id() {
-        let link = Paths::new("/r").container_link("default", "web", "app", "0123");
+        let link = Paths::new("/r", "/l").container_link("default", "web", "app", "0123");
         assert_eq!(link.to_str(), Some("/r/containers/web_default_app-0123.log"));
         assert!(is_link_of("web_default_app-0123.log", "0123"));
         assert!(!is_link_of("web_default_app-90123.log", "0123"));

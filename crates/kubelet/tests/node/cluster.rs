@@ -152,6 +152,7 @@ impl Cluster {
             client: Client::new(self.api.transport(user), "default"),
             cri_socket: self.directory.path().join("cri.sock"),
             root_dir: self.directory.path().join("kubelet"),
+            log_dir: self.directory.path().join("log"),
             serving: ServingTls { certificates, key, client_ca: vec![self.pki.authority()] },
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".into(),
