@@ -39,6 +39,13 @@ pub fn remove(path: &str) -> Result<()> {
     Ok(())
 }
 
+/// Removes a cgroup that nothing lives in or below; the last cluster to go takes what all share with it.
+pub fn remove_empty(path: &str) {
+    for directory in hierarchies(Path::new(ROOT), path) {
+        let _ = std::fs::remove_dir(directory);
+    }
+}
+
 /// The directories that `path` has: one per v1 controller, one in a v2 hierarchy.
 fn hierarchies(root: &Path, path: &str) -> Vec<PathBuf> {
     let relative = path.trim_start_matches('/');

@@ -68,6 +68,7 @@ pub async fn remove(cluster: &Cluster, keep: Keep) -> Result<()> {
         stop(&up::holder_pid(cluster, node))?;
     }
     cgroup::remove(&format!("/knarr/{}", cluster.name))?;
+    cgroup::remove_empty("/knarr");
     host_network::tear_down(cluster)?;
     forget_kubeconfig(cluster)?;
     if keep == Keep::Nothing {

@@ -33,6 +33,18 @@ pub enum CgroupError {
     Unsupported(String),
 }
 
+impl CgroupError {
+    /// Whether a cgroup cannot be made because the one above it has just gone.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether a cgroup cannot be removed because something lives in or below it.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ResourceBusy)
+    }
+}
+
 /// What a cgroup has used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {

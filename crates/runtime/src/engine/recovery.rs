@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 /// File in the state directory with the cgroups that were made for the runtime's own parent.
 const MADE: &str = "cgroups.json";
 
+/// How often a cgroup parent may vanish while it is made; each time takes another node that ends at this very moment.
+const CREATE_ATTEMPTS: usize = 100;
+
 fn failed(action: &str, error: &dyn std::fmt::Display) -> RuntimeError {
     RuntimeError::Unsupported(format!("{action}: {error}"))
 }
@@ -24,13 +27,26 @@ pub(super) fn make_parent(
     cgroups: &dyn Cgroups,
 ) -> std::result::Result<(), RuntimeError> {
     let path = config.state.join(MADE);
-    let made = cgroups
-        .create(&config.cgroup_parent)
-        .map_err(|e| failed("creating the runtime's cgroup", &e))?;
+    let made = create_parent(config, cgroups)?;
     let mut all: BTreeSet<String> = records::read_json(&path).ok().flatten().unwrap_or_default();
     all.extend(made);
     records::write_json(&path, &all)
         .map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
+}
+
+/// Creates the parent, anew when another node of this machine removes what both lie below just then.
+fn create_parent(
+    config: &RuntimeConfig,
+    cgroups: &dyn Cgroups,
+) -> std::result::Result<Vec<String>, RuntimeError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match cgroups.create(&config.cgroup_parent) {
+            Err(error) if error.is_missing() && attempts < CREATE_ATTEMPTS => {}
+            made => return made.map_err(|e| failed("creating the runtime's cgroup", &e)),
+        }
+    }
 }
 
 /// Removes what [`make_parent`] made, innermost first, as far as it is empty.
@@ -41,7 +57,11 @@ pub(super) fn remove_parent(
     let path = config.state.join(MADE);
     let all: BTreeSet<String> = records::read_json(&path).ok().flatten().unwrap_or_default();
     for made in all.iter().rev() {
-        cgroups.remove_empty(made).map_err(|e| failed("removing the runtime's cgroup", &e))?;
+        match cgroups.remove_empty(made) {
+            // Other nodes of this machine live below it by now, and the last of them removes it.
+            Err(error) if error.is_in_use() => break,
+            removed => removed.map_err(|e| failed("removing the runtime's cgroup", &e))?,
+        }
     }
     records::write_json(&path, &BTreeSet::<String>::new())
         .map_err(|source| RuntimeError::Io { action: "writing cgroups.json".into(), source })
