@@ -5,6 +5,7 @@
 //! - It is taken down when dropped, and dropping fails the test when anything is left of it. When the test process is
 //!   killed instead, the holder of the namespace takes the cluster down.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use http::Method;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
 use crate::command::{self, LIMIT_SECONDS, Output};
@@ -304,17 +306,27 @@ impl TestCluster {
         }
     }
 
+    /// What its network has now is nothing that is left behind.
+    pub fn accept_network(&mut self) {
+        self.before = leftovers::network(&self.netns);
+    }
+
     /// What of it is there now.
     pub fn leftovers(&self) -> Vec<String> {
         leftovers::of(&self.name, &self.data_dir(), &self.netns, &self.before)
     }
 
-    /// Every process in its nodes' cgroups with the time it started, which no two processes share with a pid.
-    pub fn pod_processes(&self) -> std::collections::BTreeSet<(i32, u64)> {
-        let mut found = std::collections::BTreeSet::new();
+    /// Every process in its nodes' cgroups whose command line is `wanted`, words separated by spaces.
+    pub fn pod_processes(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<PodProcess> {
+        let mut found = BTreeSet::new();
         for cgroup in leftovers::cgroups(&self.name) {
             collect_processes(&cgroup, &mut found);
         }
+        let command = |pid: i32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            text.unwrap_or_default().replace('\0', " ")
+        };
+        found.retain(|process| wanted(&command(process.pid)));
         found
     }
 }
@@ -339,10 +351,32 @@ impl Drop for TestCluster {
     }
 }
 
-fn collect_processes(dir: &Path, found: &mut std::collections::BTreeSet<(i32, u64)>) {
+/// A process of a pod, as the machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodProcess {
+    /// Its id.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot: an id that is used anew is another process.
+    pub started: u64,
+}
+
+impl PodProcess {
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid).expect("a pid is positive");
+        let process = pidfd_open(pid, PidfdFlags::empty()).expect("it runs");
+        assert_eq!(started(self.pid), Some(self.started), "it runs");
+        pidfd_send_signal(&process, signal).expect("it is ours");
+    }
+}
+
+fn collect_processes(dir: &Path, found: &mut BTreeSet<PodProcess>) {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines().filter_map(|line| line.parse::<i32>().ok()) {
-        found.extend(started(pid).map(|started| (pid, started)));
+        found.extend(started(pid).map(|started| PodProcess { pid, started }));
     }
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.path().is_dir() {

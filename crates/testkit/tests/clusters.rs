@@ -218,7 +218,7 @@ fn clu_03_failed_first_start_is_undone() {
 
 #[test]
 fn clu_01_server_and_agent_run_by_themselves() {
-    let cluster = TestCluster::prepare(Options::default());
+    let mut cluster = TestCluster::prepare(Options::default());
     let (data, node) = (cluster.scratch().join("server"), cluster.scratch().join("node"));
     let binary = testkit::cluster::built_binary();
     let mut server = cluster.command(&binary);
@@ -244,6 +244,8 @@ fn clu_01_server_and_agent_run_by_themselves() {
         .args(["--node-name", "alone", "--node-ip", "127.0.0.1"])
         .args(["--cgroup", &format!("/knarr/{}", cluster.name()), "--data-dir"])
         .arg(&node)
+        .arg("--log-dir")
+        .arg(cluster.scratch().join("log"))
         .arg("--run-dir")
         .arg(&run_dir);
     let mut agent = testkit::command::Running::start(agent, "knarr agent");
@@ -259,5 +261,10 @@ fn clu_01_server_and_agent_run_by_themselves() {
         let (status, said) = process.wait();
         assert_eq!(status.code(), Some(0), "{said}");
     }
+    // An operator's agent leaves its pod network, cgroup and sockets for its next start.
+    cluster.accept_network();
     let _ = std::fs::remove_dir_all(run_dir);
+    for cgroup in leftovers::cgroups(cluster.name()) {
+        std::fs::remove_dir(cgroup).unwrap();
+    }
 }

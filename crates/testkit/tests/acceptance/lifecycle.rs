@@ -147,7 +147,7 @@ fn term_06_grace_period_ends_with_kill(k: &Kubectl<'_>) {
     k.ok("delete pod stubborn");
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(8), "{took:?}");
-    watch.wait_for_text("\"exitCode\": 137");
+    watch.wait_for_text("\"exitCode\":137");
 }
 
 fn term_08_containers_end_in_parallel_and_object_goes_last(k: &Kubectl<'_>) {

@@ -231,6 +231,9 @@ fn out_20_yaml_keys_are_sorted(k: &Kubectl<'_>) {
 fn out_21_watch_prints_one_header_and_a_row_per_change(k: &Kubectl<'_>) {
     let mut watch = k.start("get pods -w");
     let image = manifests::BUSYBOX;
+    // Once this one is shown, the watch is under way and misses nothing.
+    k.ok(&format!("run early --image={image} --restart=Never --overrides='{{\"spec\":{{\"nodeSelector\":{{\"no\":\"such\"}}}}}}'"));
+    watch.wait_for_text("early");
     k.ok(&format!("run kubia --image={image} --restart=Never -- sleep 1"));
     watch.wait_for_text("Completed");
     let said = watch.said().to_owned();
