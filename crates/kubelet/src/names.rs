@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn container_link_is_found_by_id() {
         let link = Paths::new("/r", "/l").container_link("default", "web", "app", "0123");
-        assert_eq!(link.to_str(), Some("/r/containers/web_default_app-0123.log"));
+        assert_eq!(link.to_str(), Some("/l/containers/web_default_app-0123.log"));
         assert!(is_link_of("web_default_app-0123.log", "0123"));
         assert!(!is_link_of("web_default_app-90123.log", "0123"));
     }

@@ -48,6 +48,8 @@ pub enum Role {
     Server,
     /// The agent of a node.
     Agent(String),
+    /// The process that holds a node's namespaces.
+    Node(String),
 }
 
 /// A cluster, or the place for one.
@@ -253,6 +255,7 @@ impl TestCluster {
         let file = match role {
             Role::Server => run_dir.join("server.pid"),
             Role::Agent(node) => run_dir.join("nodes").join(node).join("agent.pid"),
+            Role::Node(node) => run_dir.join("nodes").join(node).join("node.pid"),
         };
         let text = std::fs::read_to_string(&file);
         let text = text.unwrap_or_else(|error| panic!("{}: {error}", file.display()));

@@ -7,10 +7,10 @@ use api::kinds::{self, Resource};
 use apimachinery::object::{DecodeError, Decoded, FieldValidation, Object};
 use apimachinery::status::StatusError;
 use apimachinery::yaml;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::Call;
@@ -20,23 +20,35 @@ use crate::negotiation::{self, BodyFormat};
 /// The largest body of a request (Kubernetes: 3 MiB).
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
 
+/// How much of a body that is too large is still taken, so that the client has sent it and reads the answer.
+const MAX_DISCARDED_BYTES: usize = 16 << 20;
+
 /// Reads a whole body.
 ///
 /// # Errors
 /// `RequestEntityTooLarge` above [`MAX_BODY_BYTES`]; `BadRequest` when the client breaks off.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, StatusError> {
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, StatusError> {
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(too_large());
-    }
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => {
-            Err(StatusError::bad_request(format!("unable to read the request body: {error}")))
+    let mut content = BytesMut::with_capacity(announced.unwrap_or(0).min(MAX_BODY_BYTES));
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            StatusError::bad_request(format!("unable to read the request body: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > MAX_DISCARDED_BYTES {
+            break;
+        }
+        if length <= MAX_BODY_BYTES {
+            content.extend_from_slice(&data);
         }
     }
+    if length > MAX_BODY_BYTES {
+        return Err(too_large());
+    }
+    Ok(content.freeze())
 }
 
 fn too_large() -> StatusError {

@@ -4,7 +4,7 @@ use testkit::kubectl::Kubectl;
 use testkit::observe::{self, in_phase};
 use testkit::suite::Test;
 
-use crate::manifests::{self, HELLO, WAIT};
+use crate::manifests::{self, HELLO};
 
 pub const TESTS: &[Test] = testkit::tests![
     every: [
@@ -453,7 +453,10 @@ fn replace_swaps_the_whole_object(k: &Kubectl<'_>) {
 }
 
 fn wait_sees_conditions_and_deletion(k: &Kubectl<'_>) {
-    k.ok_with("apply -f -", &manifests::pod("app", WAIT).to_string());
+    let slow = "trap 'sleep 3; exit 0' TERM; sleep 1000 & wait";
+    let mut pod = manifests::pod("app", slow);
+    pod["spec"]["terminationGracePeriodSeconds"] = 30.into();
+    k.ok_with("apply -f -", &pod.to_string());
     let said = k.ok("wait --for=condition=Ready pod/app --timeout=60s");
     assert_eq!(said, "pod/app condition met\n");
     let late = k.run("wait --for=delete pod/app --timeout=1s");

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = testkit::tests![
         node_11_node_info_describes_the_machine,
         node_12_well_known_labels_and_annotations_are_there,
         node_16_start_of_the_kubelet_is_told,
+        node_16_allocatable_is_enforced,
         node_cordon_keeps_new_pods_away,
     ],
 ];
@@ -227,7 +228,6 @@ fn node_16_start_of_the_kubelet_is_told(k: &Kubectl<'_>) {
         "NodeHasSufficientMemory",
         "NodeHasNoDiskPressure",
         "NodeHasSufficientPID",
-        "NodeAllocatableEnforced",
         "NodeReady",
     ] {
         let event = observe::event(k.cluster(), "default", &name, reason);
@@ -236,6 +236,11 @@ fn node_16_start_of_the_kubelet_is_told(k: &Kubectl<'_>) {
     }
     let starting = observe::event(k.cluster(), "default", &name, "Starting");
     assert_eq!(starting.message.as_deref(), Some("Starting kubelet."));
+}
+
+fn node_16_allocatable_is_enforced(k: &Kubectl<'_>) {
+    let name = k.cluster().node_names()[0].clone();
+    observe::event(k.cluster(), "default", &name, "NodeAllocatableEnforced");
 }
 
 /// Cordoning changes the shared node, so the pods of this test ask for what only a cordon forbids.
