@@ -82,7 +82,8 @@ impl Sandbox {
     }
 
     pub fn is_ready(&self) -> bool {
-        !lock(&self.record).stopped && lock(&self.shim).is_some()
+        let record = lock(&self.record);
+        record.complete && !record.stopped && lock(&self.shim).is_some()
     }
 
     /// Changes the record in memory and on disk.
@@ -173,6 +174,7 @@ impl Runtime {
         };
         let unsupported =
             |error: &dyn std::fmt::Display| RuntimeError::Unsupported(error.to_string());
+        node::check().map_err(|reason| RuntimeError::Unsupported(reason))?;
         make_private(&config.root).map_err(io("creating the root directory"))?;
         make_private(&config.state.join("sandboxes"))
             .map_err(io("creating the state directory"))?;

@@ -190,7 +190,7 @@ pub struct Hello {
     pub version: u32,
     /// Pid of the shim.
     pub pid: i32,
-    /// Running containers and their pids.
+    /// Containers that are starting or running, and their pids.
     pub running: std::collections::BTreeMap<String, i32>,
 }
 

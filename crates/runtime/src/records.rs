@@ -24,6 +24,8 @@ pub struct SandboxRecord {
     pub shim_pid: Option<i32>,
     /// Addresses, the primary one first.
     pub ips: Vec<String>,
+    /// Whether it was made completely; an agent that was killed on the way leaves a sandbox that is not.
+    pub complete: bool,
     /// Whether it has been stopped or has died.
     pub stopped: bool,
     /// Whether the network was attached and not yet detached.

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
@@ -20,6 +21,9 @@ use tonic::{Request, Response, Status};
 
 /// Longest message in either direction; the kubelet's own limit.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// How long calls may still take after the end was asked for.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -49,12 +53,25 @@ pub(crate) async fn serve(
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let images = ImageServiceServer::new(ImageServer::new(runtime.engine.images.clone()));
-    tonic::transport::Server::builder()
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let serving = tonic::transport::Server::builder()
         .add_service(cri)
         .add_service(images)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
-        .await
-        .map_err(|error| RuntimeError::Serve(error.to_string()))
+        .serve_with_incoming_shutdown(
+            UnixListenerStream::new(listener),
+            // Dropped or sent, both mean the end.
+            async { told.await.unwrap_or_default() },
+        );
+    let ending = async {
+        shutdown.await;
+        drop(tell);
+        tokio::time::sleep(LAST_CALLS).await;
+    };
+    tokio::select! {
+        served = serving => served.map_err(|error| RuntimeError::Serve(error.to_string())),
+        // Who still listens to events, or waits for a slow call, is cut off.
+        () = ending => Ok(()),
+    }
 }
 
 struct RuntimeServer {

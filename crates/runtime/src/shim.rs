@@ -333,12 +333,7 @@ impl Shim {
     }
 
     fn hello(&self) -> Hello {
-        let running = self
-            .containers
-            .iter()
-            .filter(|(_, c)| c.is_running())
-            .map(|(id, c)| (id.clone(), c.pid))
-            .collect();
+        let running = self.containers.iter().map(|(id, c)| (id.clone(), c.pid)).collect();
         Hello { version: protocol::VERSION, pid: std::process::id() as i32, running }
     }
 

@@ -10,6 +10,18 @@ use std::path::Path;
 /// How deep `/dev` is searched for devices of privileged containers.
 const MAX_DEPTH: usize = 4;
 
+/// Whether containers can be run here at all; if not, why, and the way out.
+pub fn check() -> Result<(), String> {
+    use rustix::io::Errno;
+    match rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC) {
+        Ok(_) => Ok(()),
+        Err(Errno::PERM) => Err("containers need root (CAP_SYS_ADMIN): run as root".into()),
+        Err(Errno::NODEV) => Err("this kernel has no overlayfs: load it with `modprobe overlay`, or use a kernel that has it".into()),
+        Err(Errno::NOSYS) => Err("this kernel is too old: containers need Linux 5.12 or later".into()),
+        Err(error) => Err(format!("overlayfs cannot be used: {error}")),
+    }
+}
+
 /// Reads the facts.
 pub fn facts() -> io::Result<NodeFacts> {
     let score = std::fs::read_to_string("/proc/self/oom_score_adj")?;

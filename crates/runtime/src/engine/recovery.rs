@@ -103,7 +103,9 @@ impl Runtime {
             shim: Mutex::new(None),
             busy: tokio::sync::Mutex::default(),
         });
-        let connected = if sandbox.record().stopped { None } else { connect(directory).await };
+        let record = sandbox.record();
+        let alive = record.complete && !record.stopped;
+        let connected = if alive { connect(directory).await } else { None };
         let hello = connected.as_ref().map(|(_, _, hello)| hello);
         let containers = recover_containers(&sandbox, hello)?;
         self.engine.know(&sandbox, containers);

@@ -206,6 +206,7 @@ impl Runtime {
             self.engine.delete_sandbox(&sandbox)?;
             return Err(error);
         }
+        sandbox.update(|record| record.complete = true)?;
         lock(&self.engine.known).sandboxes.insert(id.to_owned(), sandbox.clone());
         self.engine.tell(&sandbox, id, ContainerEventType::ContainerCreatedEvent);
         self.engine.tell(&sandbox, id, ContainerEventType::ContainerStartedEvent);
@@ -312,6 +313,7 @@ impl Engine {
             cgroup: pod_cgroup(&self.config.cgroup_parent, &config, id)?,
             shim_pid: None,
             ips: Vec::new(),
+            complete: false,
             stopped: false,
             attached: false,
             runtime_handler: handler.to_owned(),

@@ -117,11 +117,6 @@ impl Stdio {
 }
 
 impl Container {
-    /// Whether its program has been started.
-    pub fn is_running(&self) -> bool {
-        self.starting.is_none()
-    }
-
     /// Signals its first process.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         let signal = rustix::process::Signal::from_named_raw(signal)
@@ -365,9 +360,7 @@ impl Shim {
         let Some(Starting { asker, error, report }) = container.starting.take() else { return };
         drop(report);
         if let Some(error) = error {
-            if let Some(container) = self.containers.remove(id) {
-                reap(&container.pidfd);
-            }
+            self.container_failed(id, &error);
             return self.answer_error(asker, error);
         }
         let pid = container.pid;
@@ -375,6 +368,28 @@ impl Shim {
             Ok(()) => self.answer_ok(asker, Some(pid), &[]),
             Err(error) => self.answer_error(asker, error.to_string()),
         }
+    }
+
+    /// A container that could not run has ended, with the code and reason containerd gives; the agent that asked may be gone by now.
+    fn container_failed(&mut self, id: &str, error: &str) {
+        let Some(container) = self.containers.remove(id) else { return };
+        reap(&container.pidfd);
+        let exit = Exit {
+            code: 128,
+            signal: None,
+            oom_killed: false,
+            finished_at: now(),
+            reason: Some("StartError".into()),
+            message: Some(error.to_owned()),
+        };
+        self.record_exit(id, &container.directory, exit);
+    }
+
+    fn record_exit(&mut self, id: &str, directory: &str, exit: Exit) {
+        if let Err(error) = write_exit(&self.sandbox.directory, directory, &exit) {
+            eprintln!("{} writing the exit of {id}: {error}", timestamp(now()));
+        }
+        self.tell(&Event::Exited { container: id.to_owned(), exit });
     }
 
     fn watch_container(&mut self, id: &str) -> io::Result<()> {
@@ -409,11 +424,7 @@ impl Shim {
             code != 0 && container.oom.as_ref().is_some_and(|counter| oom_kills(counter) > 0);
         let exit =
             Exit { code, signal, oom_killed, finished_at: now(), reason: None, message: None };
-        if let Err(error) = write_exit(&self.sandbox.directory, &container.directory, &exit) {
-            eprintln!("{} writing the exit of {id}: {error}", timestamp(now()));
-        }
-        drop(container);
-        self.tell(&Event::Exited { container: id.to_owned(), exit });
+        self.record_exit(id, &container.directory, exit);
     }
 
     pub(super) fn attach(

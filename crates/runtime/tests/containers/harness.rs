@@ -49,6 +49,24 @@ impl PodNetwork for NoNetwork {
     }
 }
 
+/// A network that is never done.
+pub struct EndlessNetwork;
+
+#[async_trait::async_trait]
+impl PodNetwork for EndlessNetwork {
+    async fn attach(
+        &self,
+        _id: &str,
+        _netns: &Path,
+        _ports: &[PodPort],
+    ) -> Result<Vec<IpAddr>, NetworkError> {
+        std::future::pending().await
+    }
+    async fn detach(&self, _id: &str) -> Result<(), NetworkError> {
+        Ok(())
+    }
+}
+
 /// A node with a runtime and clients of its socket.
 pub struct Node {
     pub client: RuntimeServiceClient<Channel>,
@@ -102,16 +120,16 @@ impl Node {
         let cleanup = Cleanup(directory.path().to_owned(), cgroup.clone());
         let archive = directory.path().join("image.tar");
         write_image(&archive);
-        let (client, stop) = Self::serve(directory.path(), &cgroup, Some(archive)).await;
+        let (client, stop) = Self::serve(config(directory.path(), &cgroup), Some(archive)).await;
         Self { client, cgroup, stop: Some(stop), _cleanup: cleanup, directory }
     }
 
     async fn serve(
-        directory: &Path,
-        cgroup: &str,
+        config: RuntimeConfig,
         archive: Option<PathBuf>,
     ) -> (RuntimeServiceClient<Channel>, (oneshot::Sender<()>, tokio::task::JoinHandle<()>)) {
-        let runtime = Runtime::open(config(directory, cgroup)).await.expect("the runtime opens");
+        let socket = config.state.with_file_name("cri.sock");
+        let runtime = Runtime::open(config).await.expect("the runtime opens");
         if let Some(archive) = archive {
             let images = runtime.images().clone();
             let import =
@@ -121,7 +139,6 @@ impl Node {
                 .expect("the import ends")
                 .expect("the image imports");
         }
-        let socket = directory.join("cri.sock");
         let (stop, stopped) = oneshot::channel();
         let (path, (ready, bound)) = (socket.clone(), oneshot::channel());
         let task = tokio::spawn(async move {
@@ -151,8 +168,14 @@ impl Node {
 
     /// Ends the agent and starts another on the same directories.
     pub async fn restart_agent(&mut self) {
+        self.restart_agent_on(Arc::new(NoNetwork)).await;
+    }
+
+    /// Ends the agent and starts another whose pod network is `network`.
+    pub async fn restart_agent_on(&mut self, network: Arc<dyn PodNetwork>) {
         self.stop_agent().await;
-        let (client, stop) = Self::serve(self.directory.path(), &self.cgroup, None).await;
+        let config = RuntimeConfig { network, ..config(self.directory.path(), &self.cgroup) };
+        let (client, stop) = Self::serve(config, None).await;
         (self.client, self.stop) = (client, Some(stop));
     }
 

@@ -218,6 +218,48 @@ async fn container_that_ends_while_the_agent_is_away_keeps_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sandbox_half_made_when_the_agent_dies_is_not_ready_and_goes_away() {
+    let mut node = Node::start().await;
+    node.restart_agent_on(std::sync::Arc::new(EndlessNetwork)).await;
+    let sandboxes = node.directory.path().join("state/sandboxes");
+    let config = sandbox_config(node.directory.path(), "half");
+    let mut client = node.client.clone();
+    let running = tokio::spawn(async move {
+        client
+            .run_pod_sandbox(RunPodSandboxRequest {
+                config: Some(config),
+                runtime_handler: String::new(),
+            })
+            .await
+    });
+    // The shim is up when its socket is; then the network never comes.
+    let socket = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = std::fs::read_dir(&sandboxes).expect("the state").flatten().next();
+            match found.map(|entry| entry.path().join("shim.sock")).filter(|path| path.exists()) {
+                Some(path) => return path,
+                None => assert!(Instant::now() < deadline, "no shim comes up"),
+            }
+            std::thread::yield_now();
+        }
+    });
+    let socket = socket.await.expect("a shim comes up");
+    node.restart_agent().await;
+    // Its connection belongs to a server that is gone in all but name.
+    running.abort();
+    let request = ListPodSandboxRequest { filter: None };
+    let items = node.client.list_pod_sandbox(request).await.expect("a list").into_inner().items;
+    assert_eq!(
+        items.iter().map(|i| i.state).collect::<Vec<_>>(),
+        [PodSandboxState::SandboxNotready as i32]
+    );
+    node.remove_sandbox(&items[0].id).await;
+    assert!(!socket.exists());
+    assert_eq!(traces(&node), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_shim_ends_its_sandbox_and_nothing_runs_on() {
     let mut node = Node::start().await;
     let sandbox = node.sandbox("shim").await;
