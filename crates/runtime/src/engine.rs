@@ -174,7 +174,7 @@ impl Runtime {
         };
         let unsupported =
             |error: &dyn std::fmt::Display| RuntimeError::Unsupported(error.to_string());
-        node::check().map_err(|reason| RuntimeError::Unsupported(reason))?;
+        node::check().map_err(RuntimeError::Unsupported)?;
         make_private(&config.root).map_err(io("creating the root directory"))?;
         make_private(&config.state.join("sandboxes"))
             .map_err(io("creating the state directory"))?;
