@@ -45,7 +45,7 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, S
             content.extend_from_slice(&data);
         }
     }
-    if length > MAX_BODY_BYTES {
+    if announced.unwrap_or(0).max(length) > MAX_BODY_BYTES {
         return Err(too_large());
     }
     Ok(content.freeze())
