@@ -9,5 +9,79 @@ pub mod secret;
 pub mod service;
 pub mod service_account;
 
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+};
+
+use crate::kinds::{
+    ALL, ALL_VERBS, NAMESPACE_VERBS, PART_VERBS, PROXY_VERBS, Resource, STREAM_VERBS, Subresource,
+    foreign, names, row, sub,
+};
+
+/// The rows of the group.
+pub(crate) fn rows() -> Vec<Resource> {
+    vec![
+        row::<Namespace>(
+            names("namespace", &["ns"], &[]),
+            NAMESPACE_VERBS,
+            NAMESPACE_SUBRESOURCES,
+            "io.k8s.api.core.v1.Namespace",
+        ),
+        row::<Node>(
+            names("node", &["no"], &[]),
+            ALL_VERBS,
+            NODE_SUBRESOURCES,
+            "io.k8s.api.core.v1.Node",
+        ),
+        row::<Pod>(
+            names("pod", &["po"], ALL),
+            ALL_VERBS,
+            POD_SUBRESOURCES,
+            "io.k8s.api.core.v1.Pod",
+        ),
+        row::<Service>(
+            names("service", &["svc"], ALL),
+            ALL_VERBS,
+            SERVICE_SUBRESOURCES,
+            "io.k8s.api.core.v1.Service",
+        ),
+        row::<ConfigMap>(
+            names("configmap", &["cm"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.ConfigMap",
+        ),
+        row::<Secret>(names("secret", &[], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Secret"),
+        row::<ServiceAccount>(
+            names("serviceaccount", &["sa"], &[]),
+            ALL_VERBS,
+            SERVICE_ACCOUNT_SUBRESOURCES,
+            "io.k8s.api.core.v1.ServiceAccount",
+        ),
+        row::<Event>(names("event", &["ev"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Event"),
+    ]
+}
+
+const NAMESPACE_SUBRESOURCES: &[Subresource] =
+    &[sub("finalize", "Namespace", &["update"]), sub("status", "Namespace", PART_VERBS)];
+const NODE_SUBRESOURCES: &[Subresource] =
+    &[sub("proxy", "NodeProxyOptions", PROXY_VERBS), sub("status", "Node", PART_VERBS)];
+const SERVICE_SUBRESOURCES: &[Subresource] =
+    &[sub("proxy", "ServiceProxyOptions", PROXY_VERBS), sub("status", "Service", PART_VERBS)];
+const SERVICE_ACCOUNT_SUBRESOURCES: &[Subresource] =
+    &[foreign("token", "authentication.k8s.io", "TokenRequest", &["create"])];
+const POD_SUBRESOURCES: &[Subresource] = &[
+    sub("attach", "PodAttachOptions", STREAM_VERBS),
+    sub("binding", "Binding", &["create"]),
+    sub("ephemeralcontainers", "Pod", PART_VERBS),
+    foreign("eviction", "policy", "Eviction", &["create"]),
+    sub("exec", "PodExecOptions", STREAM_VERBS),
+    sub("log", "Pod", &["get"]),
+    sub("portforward", "PodPortForwardOptions", STREAM_VERBS),
+    sub("proxy", "PodProxyOptions", PROXY_VERBS),
+    sub("resize", "Pod", PART_VERBS),
+    sub("status", "Pod", PART_VERBS),
+];
+
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,6 @@ use std::sync::LazyLock;
 
 use apimachinery::gvk::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource};
 use apimachinery::object::Codec;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
-};
 
 use crate::strategy::{KindStrategy, Strategy, erased};
 
@@ -148,15 +143,21 @@ impl Resource {
     }
 }
 
-const ALL_VERBS: &[&str] =
+/// Verbs of a resource without limits.
+pub(crate) const ALL_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
-const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
-const PART_VERBS: &[&str] = &["get", "patch", "update"];
-const STREAM_VERBS: &[&str] = &["create", "get"];
+/// Verbs of namespaces, which go one by one.
+pub(crate) const NAMESPACE_VERBS: &[&str] =
+    &["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Verbs of `proxy`.
+pub(crate) const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
+/// Verbs of a part of an object: `status`, `scale`.
+pub(crate) const PART_VERBS: &[&str] = &["get", "patch", "update"];
+/// Verbs of subresources that become streams: `exec`, `attach`.
+pub(crate) const STREAM_VERBS: &[&str] = &["create", "get"];
 
 /// A subresource whose body is of a kind in the parent's group and version.
-const fn sub(
+pub(crate) const fn sub(
     name: &'static str,
     kind: &'static str,
     verbs: &'static [&'static str],
@@ -165,7 +166,7 @@ const fn sub(
 }
 
 /// A subresource whose body is of a kind in another group.
-const fn foreign(
+pub(crate) const fn foreign(
     name: &'static str,
     group: &'static str,
     kind: &'static str,
@@ -174,16 +175,18 @@ const fn foreign(
     Subresource { name, group, version: "v1", kind, verbs }
 }
 
-const SCALE: Subresource = foreign("scale", "autoscaling", "Scale", PART_VERBS);
+/// The subresource of kinds that have a number of replicas.
+pub(crate) const SCALE: Subresource = foreign("scale", "autoscaling", "Scale", PART_VERBS);
 
 /// Names by which command lines know a resource besides the plural.
-struct Names {
+pub(crate) struct Names {
     singular: &'static str,
     short: &'static [&'static str],
     categories: &'static [&'static str],
 }
 
-const fn names(
+/// Singular, short names, categories.
+pub(crate) const fn names(
     singular: &'static str,
     short: &'static [&'static str],
     categories: &'static [&'static str],
@@ -192,7 +195,7 @@ const fn names(
 }
 
 /// A row with the facts that the Rust type already knows.
-fn row<K: KindStrategy>(
+pub(crate) fn row<K: KindStrategy>(
     names: Names,
     verbs: &'static [&'static str],
     subresources: &'static [Subresource],
@@ -218,86 +221,16 @@ fn row<K: KindStrategy>(
     }
 }
 
-const ALL: &[&str] = &["all"];
+/// The category of what `kubectl get all` shows.
+pub(crate) const ALL: &[&str] = &["all"];
 
+/// In the order in which discovery lists the groups.
 static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-    vec![
-        row::<Namespace>(
-            names("namespace", &["ns"], &[]),
-            NAMESPACE_VERBS,
-            NAMESPACE_SUBRESOURCES,
-            "io.k8s.api.core.v1.Namespace",
-        ),
-        row::<Node>(
-            names("node", &["no"], &[]),
-            ALL_VERBS,
-            NODE_SUBRESOURCES,
-            "io.k8s.api.core.v1.Node",
-        ),
-        row::<Pod>(
-            names("pod", &["po"], ALL),
-            ALL_VERBS,
-            POD_SUBRESOURCES,
-            "io.k8s.api.core.v1.Pod",
-        ),
-        row::<Service>(
-            names("service", &["svc"], ALL),
-            ALL_VERBS,
-            SERVICE_SUBRESOURCES,
-            "io.k8s.api.core.v1.Service",
-        ),
-        row::<ConfigMap>(
-            names("configmap", &["cm"], &[]),
-            ALL_VERBS,
-            &[],
-            "io.k8s.api.core.v1.ConfigMap",
-        ),
-        row::<Secret>(names("secret", &[], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Secret"),
-        row::<ServiceAccount>(
-            names("serviceaccount", &["sa"], &[]),
-            ALL_VERBS,
-            SERVICE_ACCOUNT_SUBRESOURCES,
-            "io.k8s.api.core.v1.ServiceAccount",
-        ),
-        row::<Event>(names("event", &["ev"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Event"),
-        row::<Lease>(names("lease", &[], &[]), ALL_VERBS, &[], "io.k8s.api.coordination.v1.Lease"),
-        row::<Deployment>(
-            names("deployment", &["deploy"], ALL),
-            ALL_VERBS,
-            DEPLOYMENT_SUBRESOURCES,
-            "io.k8s.api.apps.v1.Deployment",
-        ),
-        row::<ReplicaSet>(
-            names("replicaset", &["rs"], ALL),
-            ALL_VERBS,
-            REPLICA_SET_SUBRESOURCES,
-            "io.k8s.api.apps.v1.ReplicaSet",
-        ),
-    ]
+    [crate::core::rows(), crate::apps::rows(), crate::coordination::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 });
-
-const NAMESPACE_SUBRESOURCES: &[Subresource] =
-    &[sub("finalize", "Namespace", &["update"]), sub("status", "Namespace", PART_VERBS)];
-const NODE_SUBRESOURCES: &[Subresource] =
-    &[sub("proxy", "NodeProxyOptions", PROXY_VERBS), sub("status", "Node", PART_VERBS)];
-const SERVICE_SUBRESOURCES: &[Subresource] =
-    &[sub("proxy", "ServiceProxyOptions", PROXY_VERBS), sub("status", "Service", PART_VERBS)];
-const SERVICE_ACCOUNT_SUBRESOURCES: &[Subresource] =
-    &[foreign("token", "authentication.k8s.io", "TokenRequest", &["create"])];
-const DEPLOYMENT_SUBRESOURCES: &[Subresource] = &[SCALE, sub("status", "Deployment", PART_VERBS)];
-const REPLICA_SET_SUBRESOURCES: &[Subresource] = &[SCALE, sub("status", "ReplicaSet", PART_VERBS)];
-const POD_SUBRESOURCES: &[Subresource] = &[
-    sub("attach", "PodAttachOptions", STREAM_VERBS),
-    sub("binding", "Binding", &["create"]),
-    sub("ephemeralcontainers", "Pod", PART_VERBS),
-    foreign("eviction", "policy", "Eviction", &["create"]),
-    sub("exec", "PodExecOptions", STREAM_VERBS),
-    sub("log", "Pod", &["get"]),
-    sub("portforward", "PodPortForwardOptions", STREAM_VERBS),
-    sub("proxy", "PodProxyOptions", PROXY_VERBS),
-    sub("resize", "Pod", PART_VERBS),
-    sub("status", "Pod", PART_VERBS),
-];
 
 /// Every row.
 pub fn all() -> &'static [Resource] {
@@ -326,69 +259,7 @@ pub fn of<K: k8s_openapi::Resource>() -> &'static Resource {
 mod tests {
     use std::collections::BTreeSet;
 
-    use expect_test::expect;
-
-    use super::{Resource, all, by_kind, find};
-
-    /// The row as discovery of Kubernetes 1.36 tells it.
-    fn line(row: &Resource) -> String {
-        let subresources = row.subresources.iter().map(|s| {
-            let kind = if s.group.is_empty() {
-                s.kind.to_owned()
-            } else {
-                format!("{}/{}", s.group, s.kind)
-            };
-            format!("\n  {} {kind} {}", s.name, s.verbs.join(","))
-        });
-        let names = format!(
-            "{} {} {} {}",
-            row.plural,
-            row.singular,
-            row.short_names.join(","),
-            row.api_version()
-        );
-        let scope = if row.namespaced() { "namespaced" } else { "cluster" };
-        let rest = format!("{} {} {}", row.kind, row.verbs.join(","), row.categories.join(","));
-        format!("{names} {scope} {rest}{}", subresources.collect::<String>())
-    }
-
-    #[test]
-    fn table_says_what_discovery_of_kubernetes_says() {
-        let table: Vec<_> = all().iter().map(line).collect();
-        expect![[r#"
-            namespaces namespace ns v1 cluster Namespace create,delete,get,list,patch,update,watch 
-              finalize Namespace update
-              status Namespace get,patch,update
-            nodes node no v1 cluster Node create,delete,deletecollection,get,list,patch,update,watch 
-              proxy NodeProxyOptions create,delete,get,patch,update
-              status Node get,patch,update
-            pods pod po v1 namespaced Pod create,delete,deletecollection,get,list,patch,update,watch all
-              attach PodAttachOptions create,get
-              binding Binding create
-              ephemeralcontainers Pod get,patch,update
-              eviction policy/Eviction create
-              exec PodExecOptions create,get
-              log Pod get
-              portforward PodPortForwardOptions create,get
-              proxy PodProxyOptions create,delete,get,patch,update
-              resize Pod get,patch,update
-              status Pod get,patch,update
-            services service svc v1 namespaced Service create,delete,deletecollection,get,list,patch,update,watch all
-              proxy ServiceProxyOptions create,delete,get,patch,update
-              status Service get,patch,update
-            configmaps configmap cm v1 namespaced ConfigMap create,delete,deletecollection,get,list,patch,update,watch 
-            secrets secret  v1 namespaced Secret create,delete,deletecollection,get,list,patch,update,watch 
-            serviceaccounts serviceaccount sa v1 namespaced ServiceAccount create,delete,deletecollection,get,list,patch,update,watch 
-              token authentication.k8s.io/TokenRequest create
-            events event ev v1 namespaced Event create,delete,deletecollection,get,list,patch,update,watch 
-            leases lease  coordination.k8s.io/v1 namespaced Lease create,delete,deletecollection,get,list,patch,update,watch 
-            deployments deployment deploy apps/v1 namespaced Deployment create,delete,deletecollection,get,list,patch,update,watch all
-              scale autoscaling/Scale get,patch,update
-              status Deployment get,patch,update
-            replicasets replicaset rs apps/v1 namespaced ReplicaSet create,delete,deletecollection,get,list,patch,update,watch all
-              scale autoscaling/Scale get,patch,update
-              status ReplicaSet get,patch,update"#]].assert_eq(&table.join("\n"));
-    }
+    use super::{all, by_kind, find};
 
     #[test]
     fn rows_are_unique_and_found_by_path_and_by_kind() {

@@ -51,3 +51,20 @@ pub(crate) fn cells<K: KindStrategy>(object: &K) -> String {
     let show = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
     object.row(now).iter().map(show).collect::<Vec<_>>().join("|")
 }
+
+/// The rows as discovery of Kubernetes 1.36 tells them.
+pub(crate) fn listing(rows: &[kinds::Resource]) -> String {
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn line(row: &kinds::Resource) -> String {
+    let subresources = row.subresources.iter().map(|s| {
+        let group = if s.group.is_empty() { String::new() } else { format!("{}/", s.group) };
+        format!("\n  {} {group}{} {}", s.name, s.kind, s.verbs.join(","))
+    });
+    let short = row.short_names.join(",");
+    let scope = if row.namespaced() { "namespaced" } else { "cluster" };
+    let names = format!("{} {} {short} {}", row.plural, row.singular, row.api_version());
+    let rest = format!("{} {} {}", row.kind, row.verbs.join(","), row.categories.join(","));
+    format!("{names} {scope} {rest}{}", subresources.collect::<String>())
+}

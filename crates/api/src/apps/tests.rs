@@ -202,3 +202,14 @@ fn status_counters_agree_with_each_other() {
         status.availableReplicas: Invalid value: 3: cannot be greater than readyReplicas"#]],
     );
 }
+
+#[test]
+fn rows_say_what_discovery_of_kubernetes_says() {
+    expect![[r#"
+        deployments deployment deploy apps/v1 namespaced Deployment create,delete,deletecollection,get,list,patch,update,watch all
+          scale autoscaling/Scale get,patch,update
+          status Deployment get,patch,update
+        replicasets replicaset rs apps/v1 namespaced ReplicaSet create,delete,deletecollection,get,list,patch,update,watch all
+          scale autoscaling/Scale get,patch,update
+          status ReplicaSet get,patch,update"#]].assert_eq(&crate::testing::listing(&super::rows()));
+}

@@ -208,3 +208,33 @@ fn event_row_reads_as_in_kubernetes() {
     );
     assert_eq!(cells(&new), "60s|Warning|Failed|pod/p||scheduler||2m|7|e");
 }
+
+#[test]
+fn rows_say_what_discovery_of_kubernetes_says() {
+    expect![[r#"
+        namespaces namespace ns v1 cluster Namespace create,delete,get,list,patch,update,watch 
+          finalize Namespace update
+          status Namespace get,patch,update
+        nodes node no v1 cluster Node create,delete,deletecollection,get,list,patch,update,watch 
+          proxy NodeProxyOptions create,delete,get,patch,update
+          status Node get,patch,update
+        pods pod po v1 namespaced Pod create,delete,deletecollection,get,list,patch,update,watch all
+          attach PodAttachOptions create,get
+          binding Binding create
+          ephemeralcontainers Pod get,patch,update
+          eviction policy/Eviction create
+          exec PodExecOptions create,get
+          log Pod get
+          portforward PodPortForwardOptions create,get
+          proxy PodProxyOptions create,delete,get,patch,update
+          resize Pod get,patch,update
+          status Pod get,patch,update
+        services service svc v1 namespaced Service create,delete,deletecollection,get,list,patch,update,watch all
+          proxy ServiceProxyOptions create,delete,get,patch,update
+          status Service get,patch,update
+        configmaps configmap cm v1 namespaced ConfigMap create,delete,deletecollection,get,list,patch,update,watch 
+        secrets secret  v1 namespaced Secret create,delete,deletecollection,get,list,patch,update,watch 
+        serviceaccounts serviceaccount sa v1 namespaced ServiceAccount create,delete,deletecollection,get,list,patch,update,watch 
+          token authentication.k8s.io/TokenRequest create
+        events event ev v1 namespaced Event create,delete,deletecollection,get,list,patch,update,watch "#]].assert_eq(&crate::testing::listing(&super::rows()));
+}
