@@ -1,5 +1,6 @@
-//! Chores of the project: `cargo xtask ci`, `cargo xtask tidy`.
+//! Chores of the project: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`.
 
+mod bench;
 mod ci;
 mod tidy;
 
@@ -15,6 +16,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Measure a release build and print the table of docs/benchmarks.md
+    Bench(bench::BenchArgs),
     /// Everything a change must pass
     Ci,
     /// The rules of the house that a machine can check
@@ -27,6 +30,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
+        Chore::Bench(args) => bench::run(&args),
         Chore::Ci => ci::run(),
         Chore::Tidy { bless } => tidy::run(bless),
     };
