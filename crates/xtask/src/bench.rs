@@ -2,10 +2,10 @@
 //!
 //! The measuring itself is the binary `bench` of `testkit`, so that the other chores need not wait for its dependencies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -23,22 +23,30 @@ pub struct BenchArgs {
 /// # Errors
 /// When something cannot be built or measured.
 pub fn run(args: &BenchArgs) -> Result<()> {
-    cargo(&["build", "--release", "--locked", "--package", "knarr"].map(Into::into))?;
-    let run = ["run", "--release", "--locked", "--package", "testkit", "--bin", "bench", "--"];
-    let mut words: Vec<String> = run.map(Into::into).into();
+    // One build of both, so that what they share is built once.
+    let both = ["--package", "knarr", "--package", "testkit", "--bin", "knarr", "--bin", "bench"];
+    run_to_end(Command::new(env!("CARGO")).args(["build", "--release", "--locked"]).args(both))?;
+    let mut bench = Command::new(release_dir()?.join("bench"));
     if let Some(path) = &args.kubeconfig {
-        words.extend(["--kubeconfig".into(), std::path::absolute(path)?.display().to_string()]);
+        bench.arg("--kubeconfig").arg(std::path::absolute(path)?);
     }
     if args.quick {
-        words.push("--quick".into());
+        bench.arg("--quick");
     }
-    cargo(&words)
+    run_to_end(&mut bench)
 }
 
-fn cargo(words: &[String]) -> Result<()> {
-    let status = Command::new(env!("CARGO")).args(words).current_dir(crate::root()).status()?;
+/// Where cargo puts release builds: beside the directory this program was built into.
+fn release_dir() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let profiles = own.parent().and_then(Path::parent).context("this program has no directory")?;
+    Ok(profiles.join("release"))
+}
+
+fn run_to_end(command: &mut Command) -> Result<()> {
+    let status = command.current_dir(crate::root()).status()?;
     if !status.success() {
-        bail!("cargo {} failed", words.join(" "));
+        bail!("{} failed: {status}", command.get_program().display());
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Load {
         report.times("durable create, 1 connection", &mut alone, Target::None, Target::None);
         let mut many = self.create_from(64, "many").await?;
         let rate = many.len() as f64 / self.time.as_secs_f64();
-        report.add("durable creates, 64 connections", rate, "/s", Target::AtLeast(8000.0));
+        report.add("durable creates, 64 connections", rate, "/s", Target::AtLeast(16_000.0));
         report.times("durable creates, 64 connections", &mut many, Target::None, Target::None);
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Load {
             })
             .await?;
         let rate = times.len() as f64 / self.time.as_secs_f64();
-        report.add("GET, 32 connections", rate, "/s", Target::None);
+        report.add("GET, 32 connections", rate, "/s", Target::AtLeast(31_000.0));
         report.times("GET, 32 connections", &mut times, Target::None, Target::None);
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Load {
             .await?;
         let rate = times.len() as f64 / load.time.as_secs_f64();
         let what = format!("LIST of {objects} ConfigMaps, 4 connections");
-        report.add(&what, rate, "/s", Target::None);
+        report.add(&what, rate, "/s", Target::AtLeast(90.0));
         let path = "/api/v1/namespaces/bench-list";
         connection.send(Method::DELETE, path, &[], "").await?;
         Ok(())
@@ -177,13 +177,9 @@ impl Load {
         }
         let rate = delays.len() as f64 / began.elapsed().as_secs_f64();
         let what = format!("{watchers} watchers × {updates} updates");
-        report.add(&what, rate, "events/s", Target::None);
-        report.times(
-            &format!("{what}, update sent → event seen"),
-            &mut delays,
-            Target::None,
-            Target::None,
-        );
+        report.add(&what, rate, "events/s", Target::AtLeast(150_000.0));
+        let what = format!("{what}, update sent → event seen");
+        report.times(&what, &mut delays, Target::AtMost(2.0), Target::None);
         Ok(())
     }
 }
