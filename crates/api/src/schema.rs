@@ -11,16 +11,14 @@ mod fact;
 mod facts;
 mod merge;
 pub mod protobuf;
+mod roots;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
-use k8s_openapi::api::{authentication, autoscaling, core::v1 as core, policy};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
-use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use k8s_openapi::apimachinery::pkg::version::Info;
+use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{self, Resource};
@@ -38,6 +36,14 @@ pub const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 pub const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 /// Definition of a quantity.
 pub const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+
+/// Definitions of which no type is said, because more than one may stand there.
+const UNTYPED: [&str; 4] = [
+    "apiextensions.v1.JSON",
+    "apiextensions.v1.JSONSchemaPropsOrArray",
+    "apiextensions.v1.JSONSchemaPropsOrBool",
+    "apiextensions.v1.JSONSchemaPropsOrStringArray",
+];
 
 /// A set of OpenAPI definitions by name.
 pub type Definitions = BTreeMap<String, Value>;
@@ -69,7 +75,7 @@ pub fn closure<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> Vec<&'a str> {
     let mut pending: Vec<&str> = names.into_iter().collect();
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     while let Some(name) = pending.pop() {
         if let Some((name, definition)) = definitions.get_key_value(name)
             && found.insert(name.as_str())
@@ -82,52 +88,26 @@ pub fn closure<'a>(
 
 /// The fact about a field of a definition.
 pub fn field_fact(definition: &str, field: &str) -> Option<&'static Fact> {
-    let (_, fields) = facts::FIELDS.iter().find(|(name, _)| long_name(name) == definition)?;
-    fields.iter().find(|(name, _)| *name == field).map(|(_, fact)| fact)
+    static FACTS: LazyLock<HashMap<String, &[(&str, Fact)]>> = LazyLock::new(|| {
+        facts::FAMILIES
+            .iter()
+            .copied()
+            .flatten()
+            .map(|(name, fields)| (long_name(name), *fields))
+            .collect()
+    });
+    FACTS.get(definition)?.iter().find(|(name, _)| *name == field).map(|(_, fact)| fact)
 }
 
 /// What schemars knows of the types of every row, of the bodies of subresources and of the meta types.
 fn raw() -> Definitions {
     let settings = SchemaSettings::draft07().with(|s| s.definitions_path = "/definitions".into());
     let mut generator = SchemaGenerator::new(settings);
-    for root in ROOTS {
+    for root in roots::ROOTS {
         root(&mut generator);
     }
     generator.take_definitions(false).into_iter().collect()
 }
-
-fn root<T: JsonSchema>(generator: &mut SchemaGenerator) {
-    generator.subschema_for::<T>();
-}
-
-/// The types every definition is reachable from.
-const ROOTS: &[fn(&mut SchemaGenerator)] = &[
-    root::<core::Namespace>,
-    root::<core::Node>,
-    root::<core::Pod>,
-    root::<core::Service>,
-    root::<core::ConfigMap>,
-    root::<core::Secret>,
-    root::<core::ServiceAccount>,
-    root::<core::Event>,
-    root::<core::Binding>,
-    root::<k8s_openapi::api::coordination::v1::Lease>,
-    root::<k8s_openapi::api::apps::v1::Deployment>,
-    root::<k8s_openapi::api::apps::v1::ReplicaSet>,
-    root::<autoscaling::v1::Scale>,
-    root::<authentication::v1::TokenRequest>,
-    root::<policy::v1::Eviction>,
-    root::<meta::APIGroup>,
-    root::<meta::APIGroupList>,
-    root::<meta::APIResourceList>,
-    root::<meta::APIVersions>,
-    root::<meta::DeleteOptions>,
-    root::<meta::ListMeta>,
-    root::<meta::Patch>,
-    root::<meta::Status>,
-    root::<meta::WatchEvent<RawExtension>>,
-    root::<Info>,
-];
 
 /// Kinds whose definition is no row of the table but the body of some subresource.
 const BODY_KINDS: &[(&str, (&str, &str, &str))] = &[
@@ -159,8 +139,7 @@ fn annotate_shared(definitions: &mut Definitions) {
             set_gvks(definition, [*gvk]);
         }
     }
-    let versions: std::collections::BTreeSet<_> =
-        kinds::all().iter().map(|r| (r.group, r.version)).collect();
+    let versions: BTreeSet<_> = kinds::all().iter().map(|r| (r.group, r.version)).collect();
     for (name, kind) in SHARED_KINDS {
         if let Some(definition) = definitions.get_mut(*name) {
             set_gvks(definition, versions.iter().map(|(group, version)| (*group, *version, *kind)));
@@ -215,12 +194,14 @@ fn normalize(name: &str, definition: &mut Value) {
     match name {
         INT_OR_STRING => return scalar(definition, Some("int-or-string")),
         QUANTITY => return scalar(definition, None),
+        _ if UNTYPED.iter().any(|short| long_name(short) == name) => return untyped(definition),
         _ => {}
     }
     if facts::ATOMIC_TYPES.iter().any(|short| long_name(short) == name) {
         definition["x-kubernetes-map-type"] = "atomic".into();
     }
-    drop_optional(name, definition);
+    annotate_union(name, definition);
+    settle_required(name, definition);
     let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
@@ -231,22 +212,49 @@ fn normalize(name: &str, definition: &mut Value) {
             fact.annotate(property);
         }
         if let Some(default) = default_of(name, field) {
-            property.insert("default".into(), default.into());
+            property.insert("default".into(), default);
         }
     }
 }
 
-/// Fields that the Rust types always have, but that a body may leave out.
-fn drop_optional(name: &str, definition: &mut Value) {
-    let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) else {
+/// Says which fields exclude each other.
+fn annotate_union(name: &str, definition: &mut Value) {
+    let Some((_, discriminator, fields)) =
+        facts::UNIONS.iter().find(|(t, ..)| long_name(t) == name)
+    else {
         return;
     };
+    let fields: Map<String, Value> =
+        fields.iter().map(|(f, called)| ((*f).to_owned(), (*called).into())).collect();
+    let mut union = json!({ "fields-to-discriminateBy": fields });
+    if let Some(discriminator) = discriminator {
+        union["discriminator"] = (*discriminator).into();
+    }
+    definition["x-kubernetes-unions"] = json!([union]);
+}
+
+/// Drops the fields that the Rust types always have but that a body may leave out, and adds those it may not.
+fn settle_required(name: &str, definition: &mut Value) {
     let nameless = facts::NAMELESS_TYPES.iter().any(|short| long_name(short) == name);
-    required.retain(|field| field != "metadata" && !(nameless && field == "name"));
-    if required.is_empty()
-        && let Some(definition) = definition.as_object_mut()
-    {
-        definition.remove("required");
+    let added = facts::REQUIRED
+        .iter()
+        .filter(|(short, _)| long_name(short) == name)
+        .map(|(_, field)| *field);
+    let mut required: BTreeSet<&str> =
+        definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    required.retain(|field| *field != "metadata" && !(nameless && *field == "name"));
+    required.extend(added);
+    let required: Value = required.into_iter().collect();
+    let Some(definition) = definition.as_object_mut() else { return };
+    match required.as_array().is_some_and(Vec::is_empty) {
+        true => definition.remove("required"),
+        false => definition.insert("required".to_owned(), required),
+    };
+}
+
+fn untyped(definition: &mut Value) {
+    if let Some(definition) = definition.as_object_mut() {
+        definition.retain(|key, _| key == "description");
     }
 }
 
@@ -258,19 +266,27 @@ fn scalar(definition: &mut Value, format: Option<&str>) {
     *definition = Value::Object(plain);
 }
 
-fn default_of(name: &str, field: &str) -> Option<&'static str> {
-    facts::DEFAULTS
-        .iter()
-        .find(|(t, f, _)| *f == field && long_name(t) == name)
-        .map(|(_, _, value)| *value)
+fn default_of(name: &str, field: &str) -> Option<Value> {
+    let is = |t: &str, f: &str| f == field && long_name(t) == name;
+    let text =
+        facts::DEFAULTS.iter().find(|(t, f, _)| is(t, f)).map(|(_, _, value)| (*value).into());
+    text.or_else(|| {
+        facts::NUMBER_DEFAULTS
+            .iter()
+            .find(|(t, f, _)| is(t, f))
+            .map(|(_, _, value)| (*value).into())
+    })
 }
 
 /// The full name of a type the fact table names in short.
 fn long_name(short: &str) -> String {
-    match short.starts_with("meta.") {
-        true => format!("io.k8s.apimachinery.pkg.apis.{short}"),
-        false => format!("io.k8s.api.{short}"),
-    }
+    let package = match short.split_once('.').map_or(short, |(group, _)| group) {
+        "meta" => "io.k8s.apimachinery.pkg.apis",
+        "apiextensions" => "io.k8s.apiextensions-apiserver.pkg.apis",
+        "apiregistration" => "io.k8s.kube-aggregator.pkg.apis",
+        _ => "io.k8s.api",
+    };
+    format!("{package}.{short}")
 }
 
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {

@@ -2,14 +2,14 @@
 //!
 //! Counterpart in Kubernetes: the `x-kubernetes-*` extensions of OpenAPI.
 
-use apimachinery::schema::ListType;
+use apimachinery::schema::{ListType, PatchStrategy};
 use serde_json::{Map, Value};
 
 /// How one field merges, in strategic merge patches and in server-side apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fact {
-    /// Strategic merge: lists are merged instead of replaced.
-    pub merge: bool,
+    /// Strategic merge: how the field is patched.
+    pub patch: PatchStrategy,
     /// Strategic merge: keys of the object that the patch does not name are dropped.
     pub retain_keys: bool,
     /// Strategic merge: the key of the list's elements; `None` for scalars.
@@ -20,30 +20,37 @@ pub struct Fact {
     pub map_keys: &'static [&'static str],
     /// Server-side apply: the map is replaced as a whole.
     pub atomic_map: bool,
+    /// Server-side apply: the map is said to be merged, which is also what happens when nothing is said.
+    pub granular_map: bool,
 }
 
 const PLAIN: Fact = Fact {
-    merge: false,
+    patch: PatchStrategy::Default,
     retain_keys: false,
     merge_key: None,
     list_type: None,
     map_keys: &[],
     atomic_map: false,
+    granular_map: false,
 };
 /// A list replaced as a whole.
 pub(super) const ATOMIC: Fact = Fact { list_type: Some(ListType::Atomic), ..PLAIN };
 /// A set of scalars that strategic merge replaces.
 pub(super) const SET: Fact = Fact { list_type: Some(ListType::Set), ..PLAIN };
 /// A set of scalars that strategic merge unites.
-pub(super) const MERGED_SET: Fact = Fact { merge: true, ..SET };
+pub(super) const MERGED_SET: Fact = Fact { patch: PatchStrategy::Merge, ..SET };
 /// A map replaced as a whole.
 pub(super) const ATOMIC_MAP: Fact = Fact { atomic_map: true, ..PLAIN };
+/// A map merged key by key.
+pub(super) const GRANULAR_MAP: Fact = Fact { granular_map: true, ..PLAIN };
+/// An object that strategic merge replaces.
+pub(super) const REPLACED: Fact = Fact { patch: PatchStrategy::Replace, ..PLAIN };
 /// An object whose keys a patch may name in full.
 pub(super) const RETAIN_KEYS: Fact = Fact { retain_keys: true, ..PLAIN };
 
 /// A list that strategic merge merges by `key`.
 pub(super) const fn merged(key: &'static str) -> Fact {
-    Fact { merge: true, merge_key: Some(key), ..PLAIN }
+    Fact { patch: PatchStrategy::Merge, merge_key: Some(key), ..PLAIN }
 }
 
 /// A list of objects with `keys`, which strategic merge replaces.
@@ -83,14 +90,18 @@ impl Fact {
         if self.atomic_map {
             put("map-type", "atomic".into());
         }
+        if self.granular_map {
+            put("map-type", "granular".into());
+        }
     }
 
     fn patch_strategy(&self) -> Option<&'static str> {
-        match (self.merge, self.retain_keys) {
-            (true, true) => Some("merge,retainKeys"),
-            (true, false) => Some("merge"),
-            (false, true) => Some("retainKeys"),
-            (false, false) => None,
+        match (self.patch, self.retain_keys) {
+            (PatchStrategy::Merge, true) => Some("merge,retainKeys"),
+            (PatchStrategy::Merge, false) => Some("merge"),
+            (PatchStrategy::Replace, _) => Some("replace"),
+            (PatchStrategy::Default, true) => Some("retainKeys"),
+            (PatchStrategy::Default, false) => None,
         }
     }
 }

@@ -2,13 +2,55 @@
 //!
 //! Counterpart in Kubernetes: the `patchStrategy`, `patchMergeKey`, `+listType`, `+listMapKey`, `+mapType`,
 //! `+structType` and `+default` marks on the Go types. One row per type, one entry per field; a test checks that
-//! every row names a type and a field that exist. Adding a kind means adding the rows of the types it brings.
+//! every row names a type and a field that exist. Rows stand in one file per
+//! family of groups.
 
-use super::fact::{ATOMIC, ATOMIC_MAP, Fact, MERGED_SET, RETAIN_KEYS, SET, keyed, merged};
+use super::fact::Fact;
+
+mod auth;
+mod core;
+mod meta;
+mod network;
+mod resource;
+mod server;
+mod storage;
+mod workloads;
+
+/// A type, then its fields with their facts.
+pub(super) type Row = (&'static str, &'static [(&'static str, Fact)]);
+
+/// The rows of every family of groups.
+pub(super) const FAMILIES: &[&[Row]] = &[
+    auth::ROWS,
+    core::ROWS,
+    meta::ROWS,
+    network::ROWS,
+    resource::ROWS,
+    server::ROWS,
+    storage::ROWS,
+    workloads::ROWS,
+];
 
 /// Types whose values are replaced as a whole by server-side apply.
 pub(super) const ATOMIC_TYPES: &[&str] = &[
+    "admissionregistration.v1.MatchResources",
+    "admissionregistration.v1.NamedRuleWithOperations",
+    "admissionregistration.v1.ParamKind",
+    "admissionregistration.v1.ParamRef",
+    "admissionregistration.v1.Variable",
+    "admissionregistration.v1alpha1.MatchResources",
+    "admissionregistration.v1alpha1.NamedRuleWithOperations",
+    "admissionregistration.v1alpha1.ParamKind",
+    "admissionregistration.v1alpha1.ParamRef",
+    "admissionregistration.v1beta1.MatchResources",
+    "admissionregistration.v1beta1.NamedRuleWithOperations",
+    "admissionregistration.v1beta1.ParamKind",
+    "admissionregistration.v1beta1.ParamRef",
+    "admissionregistration.v1beta1.Variable",
+    "autoscaling.v1.CrossVersionObjectReference",
     "core.v1.ConfigMapKeySelector",
+    "core.v1.EndpointAddress",
+    "core.v1.EndpointPort",
     "core.v1.FileKeySelector",
     "core.v1.LocalObjectReference",
     "core.v1.NodeSelector",
@@ -16,10 +58,17 @@ pub(super) const ATOMIC_TYPES: &[&str] = &[
     "core.v1.ObjectFieldSelector",
     "core.v1.ObjectReference",
     "core.v1.ResourceFieldSelector",
+    "core.v1.ScopeSelector",
     "core.v1.SecretKeySelector",
+    "core.v1.SecretReference",
+    "core.v1.TopologySelectorTerm",
     "core.v1.TypedLocalObjectReference",
+    "discovery.v1.EndpointPort",
     "meta.v1.LabelSelector",
     "meta.v1.OwnerReference",
+    "networking.v1.ServiceBackendPort",
+    "rbac.v1.RoleRef",
+    "rbac.v1.Subject",
 ];
 
 /// Types whose `name` may be left out.
@@ -34,188 +83,65 @@ pub(super) const NAMELESS_TYPES: &[&str] = &[
     "core.v1.SecretProjection",
 ];
 
-/// Type, field, and the value that stands in for an absent one, where it is not the zero value.
+/// Fields that must be there although the Rust types do not say so.
+pub(super) const REQUIRED: &[(&str, &str)] = &[
+    ("apiserverinternal.v1alpha1.StorageVersion", "metadata"),
+    ("core.v1.Event", "metadata"),
+    ("events.v1.Event", "eventTime"),
+    ("resource.v1alpha3.ResourcePoolStatusRequest", "metadata"),
+];
+
+/// A type of which one field is set: the field that says which, if there is one, and what each field is called there.
+type Union = (&'static str, Option<&'static str>, &'static [(&'static str, &'static str)]);
+
+/// The types of which one field is set.
+pub(super) const UNIONS: &[Union] = &[
+    ("core.v1.AppArmorProfile", Some("type"), &[("localhostProfile", "LocalhostProfile")]),
+    ("core.v1.PodSchedulingGroup", None, &[("podGroupName", "PodGroupName")]),
+    ("core.v1.SeccompProfile", Some("type"), &[("localhostProfile", "LocalhostProfile")]),
+    ("flowcontrol.v1.LimitResponse", Some("type"), &[("queuing", "Queuing")]),
+    (
+        "flowcontrol.v1.PriorityLevelConfigurationSpec",
+        Some("type"),
+        &[("exempt", "Exempt"), ("limited", "Limited")],
+    ),
+    (
+        "flowcontrol.v1.Subject",
+        Some("kind"),
+        &[("group", "Group"), ("serviceAccount", "ServiceAccount"), ("user", "User")],
+    ),
+    ("scheduling.v1alpha2.PodGroupSchedulingPolicy", None, &[("basic", "Basic"), ("gang", "Gang")]),
+    ("scheduling.v1alpha2.PodGroupTemplateReference", None, &[("workload", "Workload")]),
+];
+
+/// Type, field, and the text that stands in for an absent one, where it is not empty.
 pub(super) const DEFAULTS: &[(&str, &str, &str)] = &[
     ("core.v1.AzureDiskVolumeSource", "cachingMode", "ReadWrite"),
     ("core.v1.AzureDiskVolumeSource", "fsType", "ext4"),
     ("core.v1.AzureDiskVolumeSource", "kind", "Shared"),
     ("core.v1.ContainerPort", "protocol", "TCP"),
+    ("core.v1.ISCSIPersistentVolumeSource", "iscsiInterface", "default"),
     ("core.v1.ISCSIVolumeSource", "iscsiInterface", "default"),
+    ("core.v1.RBDPersistentVolumeSource", "keyring", "/etc/ceph/keyring"),
+    ("core.v1.RBDPersistentVolumeSource", "pool", "rbd"),
+    ("core.v1.RBDPersistentVolumeSource", "user", "admin"),
     ("core.v1.RBDVolumeSource", "keyring", "/etc/ceph/keyring"),
     ("core.v1.RBDVolumeSource", "pool", "rbd"),
     ("core.v1.RBDVolumeSource", "user", "admin"),
+    ("core.v1.ScaleIOPersistentVolumeSource", "fsType", "xfs"),
+    ("core.v1.ScaleIOPersistentVolumeSource", "storageMode", "ThinProvisioned"),
     ("core.v1.ScaleIOVolumeSource", "fsType", "xfs"),
     ("core.v1.ScaleIOVolumeSource", "storageMode", "ThinProvisioned"),
     ("core.v1.ServicePort", "protocol", "TCP"),
+    ("resource.v1.DeviceToleration", "operator", "Equal"),
+    ("resource.v1beta1.DeviceToleration", "operator", "Equal"),
+    ("resource.v1beta2.DeviceToleration", "operator", "Equal"),
+    ("scheduling.v1alpha2.PodGroupSpec", "disruptionMode", "Pod"),
 ];
 
-/// Type, then its fields with their facts.
-pub(super) const FIELDS: &[(&str, &[(&str, Fact)])] = &[
-    ("apps.v1.DeploymentSpec", &[("strategy", RETAIN_KEYS)]),
-    ("apps.v1.DeploymentStatus", &[("conditions", merged("type").keyed(&["type"]))]),
-    ("apps.v1.ReplicaSetStatus", &[("conditions", merged("type").keyed(&["type"]))]),
-    ("authentication.v1.TokenRequestSpec", &[("audiences", ATOMIC)]),
-    ("core.v1.Capabilities", &[("add", ATOMIC), ("drop", ATOMIC)]),
-    ("core.v1.CephFSVolumeSource", &[("monitors", ATOMIC)]),
-    ("core.v1.ConfigMapProjection", &[("items", ATOMIC)]),
-    ("core.v1.ConfigMapVolumeSource", &[("items", ATOMIC)]),
-    (
-        "core.v1.Container",
-        &[
-            ("args", ATOMIC),
-            ("command", ATOMIC),
-            ("env", merged("name").keyed(&["name"])),
-            ("envFrom", ATOMIC),
-            ("ports", merged("containerPort").keyed(&["containerPort", "protocol"])),
-            ("resizePolicy", ATOMIC),
-            ("restartPolicyRules", ATOMIC),
-            ("volumeDevices", merged("devicePath").keyed(&["devicePath"])),
-            ("volumeMounts", merged("mountPath").keyed(&["mountPath"])),
-        ],
-    ),
-    ("core.v1.ContainerImage", &[("names", ATOMIC)]),
-    ("core.v1.ContainerRestartRuleOnExitCodes", &[("values", SET)]),
-    (
-        "core.v1.ContainerStatus",
-        &[
-            ("allocatedResourcesStatus", merged("name").keyed(&["name"])),
-            ("volumeMounts", merged("mountPath").keyed(&["mountPath"])),
-        ],
-    ),
-    ("core.v1.DownwardAPIProjection", &[("items", ATOMIC)]),
-    ("core.v1.DownwardAPIVolumeSource", &[("items", ATOMIC)]),
-    (
-        "core.v1.EphemeralContainer",
-        &[
-            ("args", ATOMIC),
-            ("command", ATOMIC),
-            ("env", merged("name").keyed(&["name"])),
-            ("envFrom", ATOMIC),
-            ("ports", merged("containerPort").keyed(&["containerPort", "protocol"])),
-            ("resizePolicy", ATOMIC),
-            ("restartPolicyRules", ATOMIC),
-            ("volumeDevices", merged("devicePath").keyed(&["devicePath"])),
-            ("volumeMounts", merged("mountPath").keyed(&["mountPath"])),
-        ],
-    ),
-    ("core.v1.ExecAction", &[("command", ATOMIC)]),
-    ("core.v1.FCVolumeSource", &[("targetWWNs", ATOMIC), ("wwids", ATOMIC)]),
-    ("core.v1.HTTPGetAction", &[("httpHeaders", ATOMIC)]),
-    ("core.v1.HostAlias", &[("hostnames", ATOMIC)]),
-    ("core.v1.ISCSIVolumeSource", &[("portals", ATOMIC)]),
-    ("core.v1.LinuxContainerUser", &[("supplementalGroups", ATOMIC)]),
-    ("core.v1.LoadBalancerIngress", &[("ports", ATOMIC)]),
-    ("core.v1.LoadBalancerStatus", &[("ingress", ATOMIC)]),
-    ("core.v1.NamespaceSpec", &[("finalizers", ATOMIC)]),
-    ("core.v1.NamespaceStatus", &[("conditions", merged("type").keyed(&["type"]))]),
-    ("core.v1.NodeAffinity", &[("preferredDuringSchedulingIgnoredDuringExecution", ATOMIC)]),
-    ("core.v1.NodeAllocatableResourceClaimStatus", &[("containers", SET)]),
-    ("core.v1.NodeSelector", &[("nodeSelectorTerms", ATOMIC)]),
-    ("core.v1.NodeSelectorRequirement", &[("values", ATOMIC)]),
-    ("core.v1.NodeSelectorTerm", &[("matchExpressions", ATOMIC), ("matchFields", ATOMIC)]),
-    ("core.v1.NodeSpec", &[("podCIDRs", MERGED_SET), ("taints", ATOMIC)]),
-    (
-        "core.v1.NodeStatus",
-        &[
-            ("addresses", merged("type").keyed(&["type"])),
-            ("conditions", merged("type").keyed(&["type"])),
-            ("declaredFeatures", ATOMIC),
-            ("images", ATOMIC),
-            ("runtimeHandlers", ATOMIC),
-            ("volumesAttached", ATOMIC),
-            ("volumesInUse", ATOMIC),
-        ],
-    ),
-    ("core.v1.PersistentVolumeClaimSpec", &[("accessModes", ATOMIC)]),
-    (
-        "core.v1.PodAffinity",
-        &[
-            ("preferredDuringSchedulingIgnoredDuringExecution", ATOMIC),
-            ("requiredDuringSchedulingIgnoredDuringExecution", ATOMIC),
-        ],
-    ),
-    (
-        "core.v1.PodAffinityTerm",
-        &[("matchLabelKeys", ATOMIC), ("mismatchLabelKeys", ATOMIC), ("namespaces", ATOMIC)],
-    ),
-    (
-        "core.v1.PodAntiAffinity",
-        &[
-            ("preferredDuringSchedulingIgnoredDuringExecution", ATOMIC),
-            ("requiredDuringSchedulingIgnoredDuringExecution", ATOMIC),
-        ],
-    ),
-    ("core.v1.PodDNSConfig", &[("nameservers", ATOMIC), ("options", ATOMIC), ("searches", ATOMIC)]),
-    ("core.v1.PodExtendedResourceClaimStatus", &[("requestMappings", ATOMIC)]),
-    ("core.v1.PodSecurityContext", &[("supplementalGroups", ATOMIC), ("sysctls", ATOMIC)]),
-    (
-        "core.v1.PodSpec",
-        &[
-            ("containers", merged("name").keyed(&["name"])),
-            ("ephemeralContainers", merged("name").keyed(&["name"])),
-            ("hostAliases", merged("ip").keyed(&["ip"])),
-            ("imagePullSecrets", merged("name").keyed(&["name"])),
-            ("initContainers", merged("name").keyed(&["name"])),
-            ("nodeSelector", ATOMIC_MAP),
-            ("readinessGates", ATOMIC),
-            ("resourceClaims", merged("name").keyed(&["name"]).retaining()),
-            ("schedulingGates", merged("name").keyed(&["name"])),
-            ("tolerations", ATOMIC),
-            (
-                "topologySpreadConstraints",
-                merged("topologyKey").keyed(&["topologyKey", "whenUnsatisfiable"]),
-            ),
-            ("volumes", merged("name").keyed(&["name"]).retaining()),
-        ],
-    ),
-    (
-        "core.v1.PodStatus",
-        &[
-            ("conditions", merged("type").keyed(&["type"])),
-            ("containerStatuses", ATOMIC),
-            ("ephemeralContainerStatuses", ATOMIC),
-            ("hostIPs", merged("ip").atomic()),
-            ("initContainerStatuses", ATOMIC),
-            ("nodeAllocatableResourceClaimStatuses", ATOMIC),
-            ("podIPs", merged("ip").keyed(&["ip"])),
-            ("resourceClaimStatuses", merged("name").keyed(&["name"]).retaining()),
-        ],
-    ),
-    ("core.v1.ProjectedVolumeSource", &[("sources", ATOMIC)]),
-    ("core.v1.RBDVolumeSource", &[("monitors", ATOMIC)]),
-    ("core.v1.ResourceRequirements", &[("claims", keyed(&["name"]))]),
-    ("core.v1.ResourceStatus", &[("resources", keyed(&["resourceID"]))]),
-    ("core.v1.SecretProjection", &[("items", ATOMIC)]),
-    ("core.v1.SecretVolumeSource", &[("items", ATOMIC)]),
-    (
-        "core.v1.ServiceAccount",
-        &[("imagePullSecrets", ATOMIC), ("secrets", merged("name").keyed(&["name"]))],
-    ),
-    (
-        "core.v1.ServiceSpec",
-        &[
-            ("clusterIPs", ATOMIC),
-            ("externalIPs", ATOMIC),
-            ("ipFamilies", ATOMIC),
-            ("loadBalancerSourceRanges", ATOMIC),
-            ("ports", merged("port").keyed(&["port", "protocol"])),
-            ("selector", ATOMIC_MAP),
-        ],
-    ),
-    ("core.v1.ServiceStatus", &[("conditions", merged("type").keyed(&["type"]))]),
-    ("core.v1.TopologySpreadConstraint", &[("matchLabelKeys", ATOMIC)]),
-    ("meta.v1.APIResource", &[("categories", ATOMIC), ("shortNames", ATOMIC)]),
-    ("meta.v1.APIResourceList", &[("resources", ATOMIC)]),
-    ("meta.v1.DeleteOptions", &[("dryRun", ATOMIC)]),
-    ("meta.v1.LabelSelector", &[("matchExpressions", ATOMIC)]),
-    ("meta.v1.LabelSelectorRequirement", &[("values", ATOMIC)]),
-    (
-        "meta.v1.ObjectMeta",
-        &[
-            ("finalizers", MERGED_SET),
-            ("managedFields", ATOMIC),
-            ("ownerReferences", merged("uid").keyed(&["uid"])),
-        ],
-    ),
-    ("meta.v1.StatusDetails", &[("causes", ATOMIC)]),
+/// Type, field, and the number that stands in for an absent one, where it is not zero.
+pub(super) const NUMBER_DEFAULTS: &[(&str, &str, i64)] = &[
+    ("certificates.v1beta1.PodCertificateRequestSpec", "maxExpirationSeconds", 86400),
+    ("core.v1.ReplicationControllerSpec", "replicas", 1),
+    ("resource.v1alpha3.ResourcePoolStatusRequestSpec", "limit", 100),
 ];

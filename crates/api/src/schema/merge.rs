@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use apimachinery::schema::{FieldSchema, PatchStrategy, SchemaSet, Shape, TypeSchema};
+use apimachinery::schema::{FieldSchema, SchemaSet, Shape, TypeSchema};
 use serde_json::Value;
 
 use super::{Definitions, Fact, REF_PREFIX, definitions, field_fact};
@@ -44,7 +44,7 @@ fn fields(
 fn apply(schema: FieldSchema, fact: Option<&Fact>) -> FieldSchema {
     let Some(fact) = fact else { return schema };
     FieldSchema {
-        patch_strategy: if fact.merge { PatchStrategy::Merge } else { PatchStrategy::Default },
+        patch_strategy: fact.patch,
         retain_keys: fact.retain_keys,
         patch_merge_key: fact.merge_key.map(str::to_owned),
         list_type: fact.list_type,
@@ -82,7 +82,7 @@ fn referenced(name: &str, definition: Option<&Value>) -> Shape {
 
 #[cfg(test)]
 mod tests {
-    use apimachinery::schema::ListType;
+    use apimachinery::schema::{ListType, PatchStrategy};
 
     use super::*;
 

@@ -234,11 +234,10 @@ enum Slot {
 /// The fields of every message, by the name of its definition; built when the first such body arrives.
 static MESSAGES: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
     let definitions = definitions();
-    wire::MESSAGES
-        .iter()
+    wire::messages()
         .map(|(short, row)| (long_name(short), row))
         .filter_map(|(name, row)| {
-            let properties = definitions.get(&name)?.get("properties")?;
+            let properties = &definitions.get(&name)?["properties"];
             let fields = fields(&definitions, properties, row);
             Some((name, fields))
         })
@@ -251,9 +250,11 @@ fn fields(definitions: &Definitions, properties: &Value, row: &str) -> Fields {
     let slot = |pair: &[&str]| -> Option<(u32, Slot)> {
         let [number, name] = pair else { return None };
         let slot = match name.strip_prefix('>') {
-            Some(inner) => Slot::Inline(fields(definitions, properties, row_of(inner)?)),
+            Some(inner) => {
+                Slot::Inline(fields(definitions, properties, row_of(inner.trim_end_matches('?'))?))
+            }
             None => {
-                let plain = name.trim_end_matches('?');
+                let plain = name.trim_end_matches("[]").trim_end_matches('?');
                 let kind = kind(definitions, properties.get(plain)?);
                 Slot::Field { name: plain.to_owned(), kind, kept: plain.len() < name.len() }
             }
@@ -264,7 +265,7 @@ fn fields(definitions: &Definitions, properties: &Value, row: &str) -> Fields {
 }
 
 fn row_of(short: &str) -> Option<&'static str> {
-    wire::MESSAGES.iter().find(|(name, _)| *name == short).map(|(_, row)| *row)
+    wire::messages().find(|(name, _)| *name == short).map(|(_, row)| *row)
 }
 
 fn kind(definitions: &Definitions, schema: &Value) -> Kind {
@@ -291,7 +292,9 @@ fn referenced(definitions: &Definitions, name: &str) -> Kind {
         INT_OR_STRING => Kind::IntOrString,
         "io.k8s.apimachinery.pkg.apis.meta.v1.Time" => Kind::Time,
         "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime" => Kind::MicroTime,
-        _ if definitions.get(name).is_some_and(|d| d.get("properties").is_some()) => {
+        _ if definitions.get(name).is_some_and(|d| d.get("properties").is_some())
+            || wire::messages().any(|(short, _)| long_name(short) == name) =>
+        {
             Kind::Message(name.to_owned())
         }
         _ => Kind::Raw,
@@ -347,7 +350,7 @@ fn field(
         }
         kind => {
             let value = value(name, kind, wire, depth)?;
-            if kept || !is_zero(&value) {
+            if !value.is_null() && (kept || !is_zero(&value)) {
                 object.insert(name.to_owned(), value);
             }
         }
@@ -539,14 +542,15 @@ mod tests {
     #[test]
     fn wire_every_field_of_every_definition_has_its_number() {
         let definitions = definitions();
-        for (short, _) in wire::MESSAGES {
+        for (short, _) in wire::messages() {
             let Some(definition) = definitions.get(&long_name(short)) else { continue };
             let mut names = Vec::new();
             collect(&MESSAGES[&long_name(short)], &mut names);
             let missing: Vec<&String> = definition["properties"]
                 .as_object()
-                .unwrap()
-                .keys()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
                 .filter(|name| {
                     !names.contains(name) && !matches!(name.as_str(), "apiVersion" | "kind")
                 })

@@ -1,0 +1,57 @@
+//! Field numbers of `discovery.k8s.io` and `networking.k8s.io`.
+//!
+//! Counterpart in Kubernetes: the `protobuf` tags on the Go types of those groups.
+
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    (
+        "discovery.v1.Endpoint",
+        "1 addresses 2 conditions 3 hostname? 4 targetRef? 5 deprecatedTopology 6 nodeName? 7 zone? 8 hints?",
+    ),
+    ("discovery.v1.EndpointConditions", "1 ready? 2 serving? 3 terminating?"),
+    ("discovery.v1.EndpointHints", "1 forZones 2 forNodes"),
+    ("discovery.v1.EndpointPort", "1 name? 2 protocol? 3 port? 4 appProtocol?"),
+    ("discovery.v1.EndpointSlice", "1 metadata 2 endpoints 3 ports 4 addressType"),
+    ("discovery.v1.ForNode", "1 name"),
+    ("discovery.v1.ForZone", "1 name"),
+    ("networking.v1.HTTPIngressPath", "1 path 2 backend 3 pathType?"),
+    ("networking.v1.HTTPIngressRuleValue", "1 paths"),
+    ("networking.v1.IPAddress", "1 metadata 2 spec"),
+    ("networking.v1.IPAddressSpec", "1 parentRef?"),
+    ("networking.v1.IPBlock", "1 cidr 2 except"),
+    ("networking.v1.Ingress", "1 metadata 2 spec 3 status"),
+    ("networking.v1.IngressBackend", "3 resource? 4 service?"),
+    ("networking.v1.IngressClass", "1 metadata 2 spec"),
+    (
+        "networking.v1.IngressClassParametersReference",
+        "1 apiGroup? 2 kind 3 name 4 scope? 5 namespace?",
+    ),
+    ("networking.v1.IngressClassSpec", "1 controller 2 parameters?"),
+    ("networking.v1.IngressLoadBalancerIngress", "1 ip 2 hostname 4 ports"),
+    ("networking.v1.IngressLoadBalancerStatus", "1 ingress"),
+    ("networking.v1.IngressPortStatus", "1 port 2 protocol 3 error?"),
+    ("networking.v1.IngressRule", "1 host 2 >networking.v1.IngressRuleValue"),
+    ("networking.v1.IngressRuleValue", "1 http?"),
+    ("networking.v1.IngressServiceBackend", "1 name 2 port"),
+    ("networking.v1.IngressSpec", "1 defaultBackend? 2 tls 3 rules 4 ingressClassName?"),
+    ("networking.v1.IngressStatus", "1 loadBalancer"),
+    ("networking.v1.IngressTLS", "1 hosts 2 secretName"),
+    ("networking.v1.NetworkPolicy", "1 metadata 2 spec"),
+    ("networking.v1.NetworkPolicyEgressRule", "1 ports 2 to"),
+    ("networking.v1.NetworkPolicyIngressRule", "1 ports 2 from"),
+    ("networking.v1.NetworkPolicyPeer", "1 podSelector? 2 namespaceSelector? 3 ipBlock?"),
+    ("networking.v1.NetworkPolicyPort", "1 protocol? 2 port? 3 endPort?"),
+    ("networking.v1.NetworkPolicySpec", "1 podSelector 2 ingress 3 egress 4 policyTypes"),
+    ("networking.v1.ParentReference", "1 group 2 resource 3 namespace 4 name"),
+    ("networking.v1.ServiceBackendPort", "1 name 2 number"),
+    ("networking.v1.ServiceCIDR", "1 metadata 2 spec 3 status"),
+    ("networking.v1.ServiceCIDRSpec", "1 cidrs"),
+    ("networking.v1.ServiceCIDRStatus", "1 conditions"),
+    ("networking.v1beta1.IPAddress", "1 metadata 2 spec"),
+    ("networking.v1beta1.IPAddressSpec", "1 parentRef?"),
+    ("networking.v1beta1.ParentReference", "1 group 2 resource 3 namespace 4 name"),
+    ("networking.v1beta1.ServiceCIDR", "1 metadata 2 spec 3 status"),
+    ("networking.v1beta1.ServiceCIDRSpec", "1 cidrs"),
+    ("networking.v1beta1.ServiceCIDRStatus", "1 conditions"),
+];

@@ -1,0 +1,183 @@
+//! Field numbers of `apps`, `autoscaling`, `batch`, `node.k8s.io`, `policy` and `scheduling.k8s.io`.
+//!
+//! Counterpart in Kubernetes: the `protobuf` tags on the Go types of those groups.
+
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    ("apps.v1.ControllerRevision", "1 metadata 2 data 3 revision"),
+    ("apps.v1.DaemonSet", "1 metadata 2 spec 3 status"),
+    ("apps.v1.DaemonSetCondition", "1 type 2 status 3 lastTransitionTime 4 reason 5 message"),
+    (
+        "apps.v1.DaemonSetSpec",
+        "1 selector? 2 template 3 updateStrategy 4 minReadySeconds 6 revisionHistoryLimit?",
+    ),
+    (
+        "apps.v1.DaemonSetStatus",
+        "1 currentNumberScheduled 2 numberMisscheduled 3 desiredNumberScheduled 4 numberReady 5 observedGeneration 6 updatedNumberScheduled 7 numberAvailable 8 numberUnavailable 9 collisionCount? 10 conditions",
+    ),
+    ("apps.v1.DaemonSetUpdateStrategy", "1 type 2 rollingUpdate?"),
+    ("apps.v1.Deployment", "1 metadata 2 spec 3 status"),
+    (
+        "apps.v1.DeploymentCondition",
+        "1 type 2 status 4 reason 5 message 6 lastUpdateTime 7 lastTransitionTime",
+    ),
+    (
+        "apps.v1.DeploymentSpec",
+        "1 replicas? 2 selector? 3 template 4 strategy 5 minReadySeconds 6 revisionHistoryLimit? 7 paused 9 progressDeadlineSeconds?",
+    ),
+    (
+        "apps.v1.DeploymentStatus",
+        "1 observedGeneration 2 replicas 3 updatedReplicas 4 availableReplicas 5 unavailableReplicas 6 conditions 7 readyReplicas 8 collisionCount? 9 terminatingReplicas?",
+    ),
+    ("apps.v1.DeploymentStrategy", "1 type 2 rollingUpdate?"),
+    ("apps.v1.ReplicaSet", "1 metadata 2 spec 3 status"),
+    ("apps.v1.ReplicaSetCondition", "1 type 2 status 3 lastTransitionTime 4 reason 5 message"),
+    ("apps.v1.ReplicaSetSpec", "1 replicas? 2 selector? 3 template 4 minReadySeconds"),
+    (
+        "apps.v1.ReplicaSetStatus",
+        "1 replicas 2 fullyLabeledReplicas 3 observedGeneration 4 readyReplicas 5 availableReplicas 6 conditions 7 terminatingReplicas?",
+    ),
+    ("apps.v1.RollingUpdateDaemonSet", "1 maxUnavailable? 2 maxSurge?"),
+    ("apps.v1.RollingUpdateDeployment", "1 maxUnavailable? 2 maxSurge?"),
+    ("apps.v1.RollingUpdateStatefulSetStrategy", "1 partition? 2 maxUnavailable?"),
+    ("apps.v1.StatefulSet", "1 metadata 2 spec 3 status"),
+    ("apps.v1.StatefulSetCondition", "1 type 2 status 3 lastTransitionTime 4 reason 5 message"),
+    ("apps.v1.StatefulSetOrdinals", "1 start"),
+    ("apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", "1 whenDeleted 2 whenScaled"),
+    (
+        "apps.v1.StatefulSetSpec",
+        "1 replicas? 2 selector? 3 template 4 volumeClaimTemplates 5 serviceName 6 podManagementPolicy 7 updateStrategy 8 revisionHistoryLimit? 9 minReadySeconds 10 persistentVolumeClaimRetentionPolicy? 11 ordinals?",
+    ),
+    (
+        "apps.v1.StatefulSetStatus",
+        "1 observedGeneration 2 replicas 3 readyReplicas 4 currentReplicas 5 updatedReplicas 6 currentRevision 7 updateRevision 9 collisionCount? 10 conditions 11 availableReplicas",
+    ),
+    ("apps.v1.StatefulSetUpdateStrategy", "1 type 2 rollingUpdate?"),
+    ("autoscaling.v1.CrossVersionObjectReference", "1 kind 2 name 3 apiVersion"),
+    ("autoscaling.v1.HorizontalPodAutoscaler", "1 metadata 2 spec 3 status"),
+    (
+        "autoscaling.v1.HorizontalPodAutoscalerSpec",
+        "1 scaleTargetRef 2 minReplicas? 3 maxReplicas 4 targetCPUUtilizationPercentage?",
+    ),
+    (
+        "autoscaling.v1.HorizontalPodAutoscalerStatus",
+        "1 observedGeneration? 2 lastScaleTime? 3 currentReplicas 4 desiredReplicas 5 currentCPUUtilizationPercentage?",
+    ),
+    ("autoscaling.v1.Scale", "1 metadata 2 spec 3 status"),
+    ("autoscaling.v1.ScaleSpec", "1 replicas"),
+    ("autoscaling.v1.ScaleStatus", "1 replicas 2 selector"),
+    ("autoscaling.v2.ContainerResourceMetricSource", "1 name 2 target 3 container"),
+    ("autoscaling.v2.ContainerResourceMetricStatus", "1 name 2 current 3 container"),
+    ("autoscaling.v2.CrossVersionObjectReference", "1 kind 2 name 3 apiVersion"),
+    ("autoscaling.v2.ExternalMetricSource", "1 metric 2 target"),
+    ("autoscaling.v2.ExternalMetricStatus", "1 metric 2 current"),
+    ("autoscaling.v2.HPAScalingPolicy", "1 type 2 value 3 periodSeconds"),
+    (
+        "autoscaling.v2.HPAScalingRules",
+        "1 selectPolicy? 2 policies 3 stabilizationWindowSeconds? 4 tolerance?",
+    ),
+    ("autoscaling.v2.HorizontalPodAutoscaler", "1 metadata 2 spec 3 status"),
+    ("autoscaling.v2.HorizontalPodAutoscalerBehavior", "1 scaleUp? 2 scaleDown?"),
+    (
+        "autoscaling.v2.HorizontalPodAutoscalerCondition",
+        "1 type 2 status 3 lastTransitionTime 4 reason 5 message",
+    ),
+    (
+        "autoscaling.v2.HorizontalPodAutoscalerSpec",
+        "1 scaleTargetRef 2 minReplicas? 3 maxReplicas 4 metrics 5 behavior?",
+    ),
+    (
+        "autoscaling.v2.HorizontalPodAutoscalerStatus",
+        "1 observedGeneration? 2 lastScaleTime? 3 currentReplicas 4 desiredReplicas 5 currentMetrics 6 conditions",
+    ),
+    ("autoscaling.v2.MetricIdentifier", "1 name 2 selector?"),
+    (
+        "autoscaling.v2.MetricSpec",
+        "1 type 2 object? 3 pods? 4 resource? 5 external? 7 containerResource?",
+    ),
+    (
+        "autoscaling.v2.MetricStatus",
+        "1 type 2 object? 3 pods? 4 resource? 5 external? 7 containerResource?",
+    ),
+    ("autoscaling.v2.MetricTarget", "1 type 2 value? 3 averageValue? 4 averageUtilization?"),
+    ("autoscaling.v2.MetricValueStatus", "1 value? 2 averageValue? 3 averageUtilization?"),
+    ("autoscaling.v2.ObjectMetricSource", "1 describedObject 2 target 3 metric"),
+    ("autoscaling.v2.ObjectMetricStatus", "1 metric 2 current 3 describedObject"),
+    ("autoscaling.v2.PodsMetricSource", "1 metric 2 target"),
+    ("autoscaling.v2.PodsMetricStatus", "1 metric 2 current"),
+    ("autoscaling.v2.ResourceMetricSource", "1 name 2 target"),
+    ("autoscaling.v2.ResourceMetricStatus", "1 name 2 current"),
+    ("batch.v1.CronJob", "1 metadata 2 spec 3 status"),
+    (
+        "batch.v1.CronJobSpec",
+        "1 schedule 2 startingDeadlineSeconds? 3 concurrencyPolicy 4 suspend? 5 jobTemplate 6 successfulJobsHistoryLimit? 7 failedJobsHistoryLimit? 8 timeZone?",
+    ),
+    ("batch.v1.CronJobStatus", "1 active 4 lastScheduleTime? 5 lastSuccessfulTime?"),
+    ("batch.v1.Job", "1 metadata 2 spec 3 status"),
+    (
+        "batch.v1.JobCondition",
+        "1 type 2 status 3 lastProbeTime 4 lastTransitionTime 5 reason 6 message",
+    ),
+    (
+        "batch.v1.JobSpec",
+        "1 parallelism? 2 completions? 3 activeDeadlineSeconds? 4 selector? 5 manualSelector? 6 template 7 backoffLimit? 8 ttlSecondsAfterFinished? 9 completionMode? 10 suspend? 11 podFailurePolicy? 12 backoffLimitPerIndex? 13 maxFailedIndexes? 14 podReplacementPolicy? 15 managedBy? 16 successPolicy?",
+    ),
+    (
+        "batch.v1.JobStatus",
+        "1 conditions 2 startTime? 3 completionTime? 4 active 5 succeeded 6 failed 7 completedIndexes 8 uncountedTerminatedPods? 9 ready? 10 failedIndexes? 11 terminating?",
+    ),
+    ("batch.v1.JobTemplateSpec", "1 metadata 2 spec"),
+    ("batch.v1.PodFailurePolicy", "1 rules"),
+    ("batch.v1.PodFailurePolicyOnExitCodesRequirement", "1 containerName? 2 operator 3 values"),
+    ("batch.v1.PodFailurePolicyOnPodConditionsPattern", "1 type 2 status"),
+    ("batch.v1.PodFailurePolicyRule", "1 action 2 onExitCodes? 3 onPodConditions"),
+    ("batch.v1.SuccessPolicy", "1 rules"),
+    ("batch.v1.SuccessPolicyRule", "1 succeededIndexes? 2 succeededCount?"),
+    ("batch.v1.UncountedTerminatedPods", "1 succeeded 2 failed"),
+    ("node.v1.Overhead", "1 podFixed"),
+    ("node.v1.RuntimeClass", "1 metadata 2 handler 3 overhead? 4 scheduling?"),
+    ("node.v1.Scheduling", "1 nodeSelector 2 tolerations"),
+    ("policy.v1.Eviction", "1 metadata 2 deleteOptions?"),
+    ("policy.v1.PodDisruptionBudget", "1 metadata 2 spec 3 status"),
+    (
+        "policy.v1.PodDisruptionBudgetSpec",
+        "1 minAvailable? 2 selector? 3 maxUnavailable? 4 unhealthyPodEvictionPolicy?",
+    ),
+    (
+        "policy.v1.PodDisruptionBudgetStatus",
+        "1 observedGeneration 2 disruptedPods 3 disruptionsAllowed 4 currentHealthy 5 desiredHealthy 6 expectedPods 7 conditions",
+    ),
+    (
+        "scheduling.v1.PriorityClass",
+        "1 metadata 2 value 3 globalDefault 4 description 5 preemptionPolicy?",
+    ),
+    ("scheduling.v1alpha2.BasicSchedulingPolicy", ""),
+    ("scheduling.v1alpha2.GangSchedulingPolicy", "1 minCount"),
+    ("scheduling.v1alpha2.PodGroup", "1 metadata 2 spec 3 status"),
+    (
+        "scheduling.v1alpha2.PodGroupResourceClaim",
+        "1 name 2 resourceClaimName? 3 resourceClaimTemplateName?",
+    ),
+    ("scheduling.v1alpha2.PodGroupResourceClaimStatus", "1 name 2 resourceClaimName?"),
+    ("scheduling.v1alpha2.PodGroupSchedulingConstraints", "1 topology"),
+    ("scheduling.v1alpha2.PodGroupSchedulingPolicy", "1 basic? 2 gang?"),
+    (
+        "scheduling.v1alpha2.PodGroupSpec",
+        "1 podGroupTemplateRef? 2 schedulingPolicy 3 schedulingConstraints? 4 resourceClaims 5 disruptionMode? 6 priorityClassName 7 priority?",
+    ),
+    ("scheduling.v1alpha2.PodGroupStatus", "1 conditions 2 resourceClaimStatuses"),
+    (
+        "scheduling.v1alpha2.PodGroupTemplate",
+        "1 name 2 schedulingPolicy 3 schedulingConstraints? 4 resourceClaims 5 disruptionMode? 6 priorityClassName 7 priority?",
+    ),
+    ("scheduling.v1alpha2.PodGroupTemplateReference", "1 workload?"),
+    ("scheduling.v1alpha2.TopologyConstraint", "1 key"),
+    ("scheduling.v1alpha2.TypedLocalObjectReference", "1 apiGroup 2 kind 3 name"),
+    ("scheduling.v1alpha2.Workload", "1 metadata 2 spec"),
+    (
+        "scheduling.v1alpha2.WorkloadPodGroupTemplateReference",
+        "1 workloadName 2 podGroupTemplateName",
+    ),
+    ("scheduling.v1alpha2.WorkloadSpec", "1 controllerRef? 2 podGroupTemplates"),
+];
