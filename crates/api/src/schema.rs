@@ -12,6 +12,7 @@ mod facts;
 mod merge;
 pub mod protobuf;
 mod roots;
+mod structs;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::kinds::{self, Resource};
 
 pub use fact::Fact;
-pub use merge::schema_set;
+pub use merge::{schema_set, typed_schema};
 
 /// Where a `$ref` of these definitions points.
 pub const REF_PREFIX: &str = "#/definitions/";

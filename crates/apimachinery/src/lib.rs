@@ -4,6 +4,7 @@
 //! Invariants: nothing here knows a single kind by name, nothing here does I/O, and every message a client can see is
 //! worded as Kubernetes words it.
 
+pub mod apply;
 pub mod field;
 pub mod fields;
 pub mod gvk;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 /// Every type by its OpenAPI definition name, such as `io.k8s.api.core.v1.PodSpec`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaSet {
@@ -17,6 +19,8 @@ pub struct SchemaSet {
 pub struct TypeSchema {
     /// The fields by their JSON name.
     pub fields: BTreeMap<String, FieldSchema>,
+    /// True when apply replaces values of this type as a whole.
+    pub atomic: bool,
 }
 
 /// One field: its type, and how patches treat it.
@@ -34,6 +38,28 @@ pub struct FieldSchema {
     pub list_type: Option<ListType>,
     /// The keys that identify an item of a `map` list.
     pub list_map_keys: Vec<String>,
+    /// Which scalars there are in the end, inside of lists and maps as well.
+    pub scalar: ScalarType,
+    /// True when apply replaces the map or object as a whole.
+    pub atomic: bool,
+    /// What stands in for the field where it is a key of a list's items and left out.
+    pub default: Option<Value>,
+    /// What Kubernetes writes for the field when nothing is set: embedded objects and required fields are always there.
+    pub zero: Option<Value>,
+}
+
+/// What a scalar may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScalarType {
+    /// A number, string or boolean.
+    #[default]
+    Any,
+    /// A string.
+    String,
+    /// A number.
+    Number,
+    /// A boolean.
+    Boolean,
 }
 
 /// What a field holds.

@@ -5,10 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use apimachinery::schema::{FieldSchema, SchemaSet, Shape, TypeSchema};
-use serde_json::Value;
+use apimachinery::apply::TypedSchema;
+use apimachinery::schema::{FieldSchema, ScalarType, SchemaSet, Shape, TypeSchema};
+use serde_json::{Value, json};
 
-use super::{Definitions, Fact, REF_PREFIX, definitions, field_fact};
+use super::structs::is_embedded;
+use super::{Definitions, Fact, REF_PREFIX, definitions, facts, field_fact, long_name};
+
+/// The definition of objects of unknown kinds.
+const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 
 /// The fields of every type, as patches need them; built at the first use.
 pub fn schema_set() -> &'static SchemaSet {
@@ -16,12 +21,19 @@ pub fn schema_set() -> &'static SchemaSet {
     &SET
 }
 
+/// The same, compiled for server-side apply; built at the first use.
+pub fn typed_schema() -> &'static TypedSchema {
+    static TYPED: LazyLock<TypedSchema> = LazyLock::new(|| TypedSchema::compile(schema_set()));
+    &TYPED
+}
+
 fn build(definitions: &Definitions) -> SchemaSet {
     let types = definitions
         .iter()
         .filter_map(|(name, definition)| Some((name, definition.get("properties")?.as_object()?)))
         .map(|(name, properties)| {
-            (name.clone(), TypeSchema { fields: fields(definitions, name, properties) })
+            let fields = fields(definitions, name, properties);
+            (name.clone(), TypeSchema { fields, atomic: is_atomic(name) })
         })
         .collect();
     SchemaSet { types }
@@ -35,10 +47,62 @@ fn fields(
     properties
         .iter()
         .map(|(field, property)| {
-            let schema = FieldSchema::of(shape(definitions, property));
-            (field.clone(), apply(schema, field_fact(name, field)))
+            let schema =
+                apply(written(definitions, name, field, property), field_fact(name, field));
+            (field.clone(), schema)
         })
         .collect()
+}
+
+fn is_atomic(name: &str) -> bool {
+    facts::ATOMIC_TYPES.iter().any(|short| long_name(short) == name)
+}
+
+/// A field as it is written: its shape, its scalars, and what stands in for it.
+fn written(definitions: &Definitions, name: &str, field: &str, property: &Value) -> FieldSchema {
+    let shape = shape(definitions, property);
+    let scalar = scalar(property);
+    let required = definitions[name].get("required").and_then(Value::as_array);
+    let required = required.is_some_and(|names| names.iter().any(|name| name == field));
+    let zero = match (&shape, required) {
+        (Shape::Object(_), _) if is_embedded(name, field) => Some(json!({})),
+        (_, false) => None,
+        (Shape::Scalar, true) => zero(scalar),
+        (_, true) => Some(Value::Null),
+    };
+    let nameless = field == "name" && facts::NAMELESS_TYPES.iter().any(|t| long_name(t) == name);
+    let default = property.get("default").cloned().or_else(|| match shape {
+        Shape::Scalar if nameless => Some(json!("")),
+        Shape::Scalar => zero.clone(),
+        _ => None,
+    });
+    let atomic = property["$ref"].as_str().is_some_and(|r| r.ends_with(RAW_EXTENSION));
+    FieldSchema { scalar, atomic, default, zero, ..FieldSchema::of(shape) }
+}
+
+/// Which scalars are at the bottom of a property.
+fn scalar(property: &Value) -> ScalarType {
+    let inner = property.get("items").or_else(|| property.get("additionalProperties"));
+    if let Some(inner) = inner {
+        return scalar(inner);
+    }
+    let format = property.get("format").and_then(Value::as_str).unwrap_or_default();
+    match property.get("type").and_then(Value::as_str) {
+        Some("string") if matches!(format, "" | "byte") => ScalarType::String,
+        Some("integer" | "number") => ScalarType::Number,
+        Some("boolean") => ScalarType::Boolean,
+        _ => ScalarType::Any,
+    }
+}
+
+/// What Kubernetes writes for a required scalar that is not set; times and the like are left out.
+fn zero(scalar: ScalarType) -> Option<Value> {
+    match scalar {
+        ScalarType::String => Some(json!("")),
+        ScalarType::Number => Some(json!(0)),
+        ScalarType::Boolean => Some(json!(false)),
+        ScalarType::Any => None,
+    }
 }
 
 fn apply(schema: FieldSchema, fact: Option<&Fact>) -> FieldSchema {
@@ -48,6 +112,7 @@ fn apply(schema: FieldSchema, fact: Option<&Fact>) -> FieldSchema {
         retain_keys: fact.retain_keys,
         patch_merge_key: fact.merge_key.map(str::to_owned),
         list_type: fact.list_type,
+        atomic: schema.atomic || fact.atomic_map,
         list_map_keys: fact.map_keys.iter().map(|k| (*k).to_owned()).collect(),
         ..schema
     }

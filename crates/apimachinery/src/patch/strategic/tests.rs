@@ -66,7 +66,7 @@ fn schemas() -> SchemaSet {
     ];
     let named = |(name, fields): (&str, Vec<(&str, FieldSchema)>)| {
         let fields = fields.into_iter().map(|(name, field)| (name.to_owned(), field)).collect();
-        (name.to_owned(), TypeSchema { fields })
+        (name.to_owned(), TypeSchema { fields, atomic: false })
     };
     let types = types.into_iter().map(named);
     SchemaSet { types: types.collect() }
