@@ -4,6 +4,7 @@
 //! Cells are made for `-o wide`; the server leaves it to the client to hide columns of priority 1.
 
 use apimachinery::labels::Selector;
+use apimachinery::time;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
@@ -47,6 +48,35 @@ pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
 /// Cells for [`NAME_AND_AGE`].
 pub fn name_and_age(meta: &ObjectMeta, now: Timestamp) -> Vec<Value> {
     vec![name(meta), age(meta, now)]
+}
+
+/// Columns of a kind for which Kubernetes has no columns of its own.
+pub(crate) const NAME_AND_CREATED: &[Column] = &[
+    NAME,
+    Column {
+        name: "Created At",
+        type_: "date",
+        format: "",
+        description: "Time when the object was created.",
+        priority: 0,
+    },
+];
+
+/// Cells for [`NAME_AND_CREATED`].
+pub(crate) fn name_and_created(meta: &ObjectMeta) -> Vec<Value> {
+    let created = meta.creation_timestamp.as_ref().map(|t| time::format(t.0));
+    vec![name(meta), Value::String(created.unwrap_or_else(|| "<unknown>".to_owned()))]
+}
+
+/// The first three of many texts, and how many are left out; `none` when there are none.
+pub(crate) fn first_few(texts: impl Iterator<Item = String>, none: &str) -> String {
+    const SHOWN: usize = 3;
+    let all: Vec<_> = texts.collect();
+    match all.len() {
+        0 => none.to_owned(),
+        count @ ..=SHOWN => all[..count].join(","),
+        count => format!("{} + {} more...", all[..SHOWN].join(","), count - SHOWN),
+    }
 }
 
 /// The cell for [`NAME`].

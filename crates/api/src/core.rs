@@ -1,6 +1,7 @@
 //! Kinds of the core group.
 
 pub mod config_map;
+pub mod endpoints;
 pub mod event;
 pub mod namespace;
 pub mod node;
@@ -10,7 +11,7 @@ pub mod service;
 pub mod service_account;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 
 use crate::kinds::{
@@ -57,6 +58,12 @@ pub(crate) fn rows() -> Vec<Resource> {
             ALL_VERBS,
             SERVICE_ACCOUNT_SUBRESOURCES,
             "io.k8s.api.core.v1.ServiceAccount",
+        ),
+        row::<Endpoints>(
+            names("endpoints", &["ep"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.Endpoints",
         ),
         row::<Event>(names("event", &["ev"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Event"),
     ]

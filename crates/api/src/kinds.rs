@@ -226,7 +226,16 @@ pub(crate) const ALL: &[&str] = &["all"];
 
 /// In the order in which discovery lists the groups.
 static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-    [crate::core::rows(), crate::apps::rows(), crate::coordination::rows()]
+    [
+        crate::core::rows(),
+        crate::apps::rows(),
+        crate::coordination::rows(),
+        crate::discovery::rows(),
+        crate::networking::rows(),
+        crate::node::rows(),
+        crate::rbac::rows(),
+        crate::scheduling::rows(),
+    ]
         .into_iter()
         .flatten()
         .collect()

@@ -7,12 +7,17 @@ pub mod apps;
 pub mod columns;
 pub mod coordination;
 pub mod core;
+pub mod discovery;
 pub mod fields;
 pub mod kinds;
 mod net;
+pub mod networking;
+pub mod node;
 mod quantities;
+pub mod rbac;
 mod report;
 pub mod scale;
+pub mod scheduling;
 pub mod schema;
 pub mod strategy;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use apimachinery::field::{ErrorList, Path};
+use apimachinery::names;
 
 use crate::report::Report;
 
@@ -45,6 +46,87 @@ pub(crate) fn validate_ip(value: &str, old: &[String], at: &Path, errors: &mut E
         ),
     }
     false
+}
+
+/// The field must be an address in the form everybody writes. True when it is fine.
+pub(crate) fn validate_canonical_ip(value: &str, at: &Path, errors: &mut ErrorList) -> bool {
+    if !validate_ip(value, &[], at, errors) {
+        return false;
+    }
+    let canonical = value.parse::<IpAddr>().map(|ip| ip.to_string()).unwrap_or_default();
+    if canonical != value {
+        errors.invalid(at, value, format!("must be in canonical form (\"{canonical}\")"));
+    }
+    canonical == value
+}
+
+/// The field must be a range in the form everybody writes.
+pub(crate) fn validate_canonical_cidr(value: &str, at: &Path, errors: &mut ErrorList) {
+    let known = errors.len();
+    validate_cidr(value, &[], at, errors);
+    let canonical = parse_cidr(value).map(|(ip, bits)| format!("{ip}/{bits}"));
+    if let Some(canonical) = canonical.filter(|c| errors.len() == known && c != value) {
+        errors.invalid(at, value, format!("must be in canonical form (\"{canonical}\")"));
+    }
+}
+
+/// An address that passed [`validate_ip`] must be one that others can reach.
+pub(crate) fn validate_endpoint_ip(value: &str, at: &Path, errors: &mut ErrorList) {
+    let Ok(ip) = value.parse::<IpAddr>() else {
+        return errors.invalid(at, value, "must be a valid IP address");
+    };
+    let (link_local, link_local_multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), matches!(ip.octets(), [224, 0, 0, _])),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    let rules = [
+        (ip.is_unspecified(), format!("may not be unspecified ({value})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (
+            link_local_multicast,
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned(),
+        ),
+    ];
+    for (_, detail) in rules.into_iter().filter(|(broken, _)| *broken) {
+        errors.invalid(at, value, detail);
+    }
+}
+
+/// The field must be a DNS name of at least two labels.
+pub(crate) fn validate_fqdn(value: &str, at: &Path, errors: &mut ErrorList) {
+    if value.is_empty() {
+        return errors.required(at, "");
+    }
+    let name = value.strip_suffix('.').unwrap_or(value);
+    let problems = names::is_dns1123_subdomain(name);
+    if !problems.is_empty() {
+        return errors.invalid(at, name, problems.join(","));
+    }
+    if !name.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        return errors.invalid(at, name, detail);
+    }
+    let bad = name.split('.').map(|label| (label, names::is_dns1123_label(label)));
+    if let Some((label, problems)) = bad.into_iter().find(|(_, problems)| !problems.is_empty()) {
+        errors.invalid(at, label, problems.join(","));
+    }
+}
+
+/// Whether the text is a range of addresses.
+pub(crate) fn is_cidr(value: &str) -> bool {
+    parse_cidr(value).is_some()
+}
+
+/// Whether `inner` lies within `outer` and is smaller; `None` when one of them is no range.
+pub(crate) fn is_strict_subset(inner: &str, outer: &str) -> Option<bool> {
+    let ((inner, inner_bits), (outer, outer_bits)) = (parse_cidr(inner)?, parse_cidr(outer)?);
+    let same_family = inner.is_ipv4() == outer.is_ipv4();
+    Some(
+        same_family
+            && outer_bits < inner_bits
+            && masked(inner, outer_bits) == masked(outer, outer_bits),
+    )
 }
 
 /// Whether the text is an IPv6 address.

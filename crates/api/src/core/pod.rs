@@ -31,11 +31,12 @@ use crate::strategy::{KindStrategy, spec_and_status};
 
 pub use columns::{Summary, summarize};
 pub(crate) use defaults::template as default_template;
-pub(super) use probes::validate_port;
-pub(super) use scheduling::EFFECTS;
-pub(super) use validation::PROTOCOLS;
+pub(crate) use probes::validate_port;
+pub(crate) use resources::validate_limits;
+pub(crate) use scheduling::{EFFECTS, validate_tolerations};
+pub(crate) use validation::PROTOCOLS;
 pub(crate) use validation::validate_template;
-pub(crate) use warnings::template_warnings;
+pub(crate) use warnings::{old_label, template_warnings};
 
 impl KindStrategy for Pod {
     const RETURNS_DELETED_OBJECT: bool = true;

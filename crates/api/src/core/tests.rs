@@ -2,7 +2,7 @@
 
 use apimachinery::object::FieldValidation;
 use expect_test::expect;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Secret, ServiceAccount};
 use serde_json::{Value, json};
 
 use crate::kinds;
@@ -236,5 +236,43 @@ fn rows_say_what_discovery_of_kubernetes_says() {
         secrets secret  v1 namespaced Secret create,delete,deletecollection,get,list,patch,update,watch 
         serviceaccounts serviceaccount sa v1 namespaced ServiceAccount create,delete,deletecollection,get,list,patch,update,watch 
           token authentication.k8s.io/TokenRequest create
+        endpoints endpoints ep v1 namespaced Endpoints create,delete,deletecollection,get,list,patch,update,watch 
         events event ev v1 namespaced Event create,delete,deletecollection,get,list,patch,update,watch "#]].assert_eq(&crate::testing::listing(&super::rows()));
+}
+
+#[test]
+fn endpoints_with_everything_wrong_name_every_field() {
+    let bad: Endpoints = defaulted(json!({"metadata": {"name": "e"}, "subsets": [{},
+        {"addresses": [{"ip": "127.0.0.1", "hostname": "A", "nodeName": "B"}], "notReadyAddresses": [{"ip": "x"}],
+            "ports": [{"port": 0, "protocol": "ICMP"}, {"port": 80, "name": "A", "appProtocol": "/"}]}]}));
+    assert_eq!(update_errors(bad.clone(), bad.clone()), "");
+    expect![[r#"
+        subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`
+        subsets[1].addresses[0].hostname: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        subsets[1].addresses[0].nodeName: Invalid value: "B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        subsets[1].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+        subsets[1].notReadyAddresses[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+        subsets[1].notReadyAddresses[0].ip: Invalid value: "x": must be a valid IP address
+        subsets[1].ports[0].name: Required value
+        subsets[1].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+        subsets[1].ports[0].protocol: Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP"
+        subsets[1].ports[1].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        subsets[1].ports[1].appProtocol: Invalid value: "/": prefix part must be non-empty
+        subsets[1].ports[1].appProtocol: Invalid value: "/": name part must be non-empty
+        subsets[1].ports[1].appProtocol: Invalid value: "/": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"#]].assert_eq(&create_errors(bad));
+}
+
+#[test]
+fn endpoints_row_joins_addresses_and_ports() {
+    let make = |subsets: Value| -> Endpoints {
+        defaulted(json!({"metadata": {"name": "e"}, "subsets": subsets}))
+    };
+    assert_eq!(cells(&make(json!([]))), "e|<none>|<unknown>");
+    let addresses = json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]);
+    let ports = json!([{"port": 80}, {"port": 443, "name": "tls"}]);
+    assert_eq!(
+        cells(&make(json!([{"addresses": addresses, "ports": ports}]))),
+        "e|10.0.0.1:80,[fd00::1]:80,10.0.0.1:443 + 1 more...|<unknown>"
+    );
+    assert_eq!(cells(&make(json!([{"addresses": addresses}]))), "e|10.0.0.1,fd00::1|<unknown>");
 }

@@ -131,6 +131,13 @@ pub(super) fn validate_container(
     validate_claims(list(&resources.claims), claims, &at.child("claims"), errors);
 }
 
+/// Limits alone, as a runtime class has them for what it needs itself.
+pub(crate) fn validate_limits(limits: &ResourceList, at: &Path, errors: &mut ErrorList) {
+    let limits = Some(limits.clone());
+    let resources = ResourceRequirements { limits, ..ResourceRequirements::default() };
+    validate(&resources, quantities::validate_container_resource, at, errors);
+}
+
 fn validate(resources: &ResourceRequirements, rule: NameRule, at: &Path, errors: &mut ErrorList) {
     let empty = ResourceList::new();
     let limits = resources.limits.as_ref().unwrap_or(&empty);

@@ -291,7 +291,8 @@ fn add_keys(
     }
 }
 
-pub(super) fn validate_tolerations(tolerations: &[Toleration], at: &Path, errors: &mut ErrorList) {
+/// Every toleration is one.
+pub(crate) fn validate_tolerations(tolerations: &[Toleration], at: &Path, errors: &mut ErrorList) {
     for (i, toleration) in tolerations.iter().enumerate() {
         validate_toleration(toleration, &at.index(i), errors);
     }

@@ -22,7 +22,7 @@ use super::{containers as walk, resources, scheduling, security, volumes};
 use crate::net;
 use crate::report::{Report, list, text};
 pub(super) use annotations::APP_ARMOR;
-pub(in crate::core) use containers::PROTOCOLS;
+pub(crate) use containers::PROTOCOLS;
 
 pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];

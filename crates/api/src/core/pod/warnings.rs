@@ -109,7 +109,8 @@ fn of_spec(spec: &PodSpec, meta: &ObjectMeta, root: &Path, warnings: &mut Vec<St
     affinity(spec, &at.child("affinity"), warnings);
 }
 
-fn old_label(key: &str) -> Option<&'static str> {
+/// What to use instead of an old label of nodes.
+pub(crate) fn old_label(key: &str) -> Option<&'static str> {
     OLD_LABELS.iter().find(|(old, _)| *old == key).map(|(_, message)| *message)
 }
 

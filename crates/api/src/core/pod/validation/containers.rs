@@ -20,7 +20,7 @@ use super::{Context, PULL_POLICIES};
 use crate::report::{Report, list, text};
 
 /// Protocols of ports.
-pub(in crate::core) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+pub(crate) const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 const RULE_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
