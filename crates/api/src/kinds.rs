@@ -236,9 +236,9 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::rbac::rows(),
         crate::scheduling::rows(),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 });
 
 /// Every row.

@@ -20,11 +20,8 @@ const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const MANAGER: &str = "endpoint-controller";
 
 impl KindStrategy for Endpoints {
-    const COLUMNS: &'static [Column] = &[
-        columns::NAME,
-        column("Endpoints", "string", "Addresses and ports."),
-        columns::AGE,
-    ];
+    const COLUMNS: &'static [Column] =
+        &[columns::NAME, column("Endpoints", "string", "Addresses and ports."), columns::AGE];
     const ALLOW_CREATE_ON_UPDATE: bool = true;
 
     fn default_fields(&mut self) {

@@ -81,8 +81,7 @@ impl KindStrategy for EndpointSlice {
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let names = self.address_type == FQDN && old.is_none();
-        let names =
-            names.then(|| "spec.addressType: FQDN endpoints are deprecated".to_owned());
+        let names = names.then(|| "spec.addressType: FQDN endpoints are deprecated".to_owned());
         let managed = self.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY));
         if managed.is_some_and(|by| MANAGERS.contains(&by.as_str())) {
             return names.into_iter().collect();

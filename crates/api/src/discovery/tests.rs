@@ -76,7 +76,8 @@ fn slice_keeps_its_type_and_old_addresses() {
     assert_eq!(update_errors(old.clone(), old.clone()), "");
     let mut new = old.clone();
     new.address_type = "IPv6".to_owned();
-    expect![[r#"addressType: Invalid value: "IPv6": field is immutable"#]].assert_eq(&update_errors(new, old));
+    expect![[r#"addressType: Invalid value: "IPv6": field is immutable"#]]
+        .assert_eq(&update_errors(new, old));
 }
 
 #[test]
@@ -109,7 +110,6 @@ fn slice_row_reads_as_in_kubernetes() {
         cells(&slice("IPv4", four)),
         "s|IPv4|80|10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...|<unknown>"
     );
-    let empty: EndpointSlice =
-        defaulted(json!({"metadata": {"name": "s"}, "addressType": "IPv4"}));
+    let empty: EndpointSlice = defaulted(json!({"metadata": {"name": "s"}, "addressType": "IPv4"}));
     assert_eq!(cells(&empty), "s|IPv4|<unset>|<unset>|<unknown>");
 }

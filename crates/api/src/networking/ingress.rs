@@ -131,7 +131,9 @@ fn addresses(ingress: &Ingress) -> String {
     let points = balancer.map(|b| list(&b.ingress)).unwrap_or_default();
     let addresses: BTreeSet<_> = points
         .iter()
-        .map(|point| Some(text(&point.ip)).filter(|ip| !ip.is_empty()).unwrap_or(text(&point.hostname)))
+        .map(|point| {
+            Some(text(&point.ip)).filter(|ip| !ip.is_empty()).unwrap_or(text(&point.hostname))
+        })
         .filter(|address| !address.is_empty())
         .collect();
     addresses.into_iter().collect::<Vec<_>>().join(",")

@@ -19,10 +19,8 @@ use crate::strategy::KindStrategy;
 impl KindStrategy for IPAddress {
     const SCOPE: Scope = Scope::Cluster;
     const SELECTABLE: &'static [&'static str] = fields::CLUSTER_METADATA;
-    const COLUMNS: &'static [Column] = &[
-        columns::NAME,
-        column("ParentRef", "string", "Object that holds the address."),
-    ];
+    const COLUMNS: &'static [Column] =
+        &[columns::NAME, column("ParentRef", "string", "Object that holds the address.")];
     const NAME: NameRule = name_is_ip;
 
     fn default_fields(&mut self) {

@@ -18,11 +18,8 @@ use crate::strategy::{KindStrategy, spec_and_status};
 impl KindStrategy for ServiceCIDR {
     const SCOPE: Scope = Scope::Cluster;
     const SELECTABLE: &'static [&'static str] = fields::CLUSTER_METADATA;
-    const COLUMNS: &'static [Column] = &[
-        columns::NAME,
-        column("CIDRs", "string", "Ranges in CIDR form."),
-        columns::AGE,
-    ];
+    const COLUMNS: &'static [Column] =
+        &[columns::NAME, column("CIDRs", "string", "Ranges in CIDR form."), columns::AGE];
 
     spec_and_status!();
 

@@ -61,14 +61,17 @@ fn ingress_with_everything_wrong_names_every_field() {
         spec.tls[0].hosts[1]: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.tls[0].secretName: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.ingressClassName: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#]].assert_eq(&create_errors(bad));
-    expect!["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"].assert_eq(&create_errors(ingress(json!({}))));
+    expect!["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]
+        .assert_eq(&create_errors(ingress(json!({}))));
 }
 
 #[test]
 fn ingress_class_annotation_must_agree_on_create_only() {
     let make = |class: Option<&str>| -> Ingress {
-        defaulted(json!({"metadata": {"name": "i", "annotations": {"kubernetes.io/ingress.class": "x"}},
-            "spec": {"ingressClassName": class, "defaultBackend": backend()}}))
+        defaulted(
+            json!({"metadata": {"name": "i", "annotations": {"kubernetes.io/ingress.class": "x"}},
+            "spec": {"ingressClassName": class, "defaultBackend": backend()}}),
+        )
     };
     expect![[r#"annotations.kubernetes.io/ingress.class: Invalid value: "x": must match `ingressClassName` when both are specified"#]].assert_eq(&create_errors(make(Some("y"))));
     assert_eq!(update_errors(make(Some("y")), make(Some("y"))), "");
@@ -78,7 +81,9 @@ fn ingress_class_annotation_must_agree_on_create_only() {
 
 #[test]
 fn ingress_may_keep_what_older_rules_accepted() {
-    let old = ingress(json!({"rules": [{"host": "*.a", "http": {"paths": []}}], "tls": [{"secretName": "A"}]}));
+    let old = ingress(
+        json!({"rules": [{"host": "*.a", "http": {"paths": []}}], "tls": [{"secretName": "A"}]}),
+    );
     assert_eq!(update_errors(old.clone(), old), "");
 }
 
@@ -93,7 +98,9 @@ fn ingress_status_needs_addresses() {
     expect![[r#"
         status.loadBalancer.ingress[0].ip: Invalid value: "010.0.0.1": must not have leading 0s
         status.loadBalancer.ingress[0].hostname: Invalid value: "10.0.0.1": must be a DNS name, not an IP address"#]].assert_eq(&text(&errors));
-    assert!(strategy.validate_status_update(&make("010.0.0.1", ""), &make("010.0.0.1", "")).is_empty());
+    assert!(
+        strategy.validate_status_update(&make("010.0.0.1", ""), &make("010.0.0.1", "")).is_empty()
+    );
 }
 
 #[test]
@@ -137,10 +144,13 @@ fn ingress_class_with_everything_wrong_names_every_field() {
 #[test]
 fn ingress_class_keeps_its_controller_and_shows_the_default() {
     let make = |controller: &str| -> IngressClass {
-        defaulted(json!({"metadata": {"name": "c", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
-            "spec": {"controller": controller, "parameters": {"kind": "K", "name": "n", "apiGroup": "g"}}}))
+        defaulted(
+            json!({"metadata": {"name": "c", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+            "spec": {"controller": controller, "parameters": {"kind": "K", "name": "n", "apiGroup": "g"}}}),
+        )
     };
-    expect![[r#"spec.controller: Invalid value: "a/b": field is immutable"#]].assert_eq(&update_errors(make("a/b"), make("a/c")));
+    expect![[r#"spec.controller: Invalid value: "a/b": field is immutable"#]]
+        .assert_eq(&update_errors(make("a/b"), make("a/c")));
     assert_eq!(cells(&make("a/b")), "c (default)|a/b|K.g/n|<unknown>");
     assert_eq!(cells(&class(json!({"controller": "a/b"}))), "c|a/b|<none>|<unknown>");
 }
@@ -194,9 +204,14 @@ fn network_policy_may_keep_old_ranges_and_warns_of_odd_ones() {
     let odd = policy(json!({"egress": [{"to": [{"ipBlock": {"cidr": "FD00::/16"}}]}]}));
     assert_eq!(
         odd.warnings(None),
-        ["spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value \"FD00::/16\" should be in RFC 5952 canonical format (\"fd00::/16\")"]
+        [
+            "spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value \"FD00::/16\" should be in RFC 5952 canonical format (\"fd00::/16\")"
+        ]
     );
-    assert_eq!(cells(&policy(json!({"podSelector": {"matchLabels": {"a": "b"}}}))), "p|a=b|<unknown>");
+    assert_eq!(
+        cells(&policy(json!({"podSelector": {"matchLabels": {"a": "b"}}}))),
+        "p|a=b|<unknown>"
+    );
     assert_eq!(cells(&policy(json!({}))), "p|<none>|<unknown>");
 }
 
@@ -207,14 +222,18 @@ fn ip_address_needs_a_canonical_name_and_a_holder() {
     };
     expect![[r#"
         metadata.name: Invalid value: "FD00::1": must be in canonical form ("fd00::1")
-        spec.parentRef: Required value"#]].assert_eq(&create_errors(make("FD00::1", json!({}))));
+        spec.parentRef: Required value"#]]
+    .assert_eq(&create_errors(make("FD00::1", json!({}))));
     expect![[r#"
         metadata.name: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
         spec.parentRef.group: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.parentRef.resource: Required value
         spec.parentRef.name: Invalid value: "a/b": may not contain '/'
         spec.parentRef.namespace: Invalid value: "%": may not contain '%'"#]].assert_eq(&create_errors(make("x", json!({"group": "A", "resource": "", "name": "a/b", "namespace": "%"}))));
-    let (one, other) = (json!({"resource": "services", "name": "a", "namespace": "n"}), json!({"resource": "pods", "name": "a", "group": "X"}));
+    let (one, other) = (
+        json!({"resource": "services", "name": "a", "namespace": "n"}),
+        json!({"resource": "pods", "name": "a", "group": "X"}),
+    );
     expect![[r#"spec.parentRef: Invalid value: {"name":"a","namespace":"n","resource":"services"}: field is immutable"#]].assert_eq(&update_errors(make("10.0.0.1", one.clone()), make("10.0.0.1", other.clone())));
     assert_eq!(cells(&make("10.0.0.1", one)), "10.0.0.1|services/n/a");
     assert_eq!(cells(&make("10.0.0.1", other)), "10.0.0.1|pods.x/a");
@@ -229,8 +248,14 @@ fn service_cidr_holds_one_range_of_each_family() {
         (json!(["10.0.0.0/16", "fd00::/64"]), ""),
         (json!([]), "spec.cidrs: Required value: at least one CIDR required"),
         (json!(["10.0.0.0/16", "fd00::/64", "x"]), "may only hold up to 2 values"),
-        (json!(["10.0.0.0/16", "11.0.0.0/16"]), "may specify no more than one IP for each IP family"),
-        (json!(["FD00::/64"]), "spec.cidrs[0]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")"),
+        (
+            json!(["10.0.0.0/16", "11.0.0.0/16"]),
+            "may specify no more than one IP for each IP family",
+        ),
+        (
+            json!(["FD00::/64"]),
+            "spec.cidrs[0]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")",
+        ),
         (json!(["10.0.0.1/16"]), "must not have bits set beyond the prefix length"),
     ] {
         let told = create_errors(make(ranges.clone()));
@@ -238,7 +263,12 @@ fn service_cidr_holds_one_range_of_each_family() {
     }
     let old = || make(json!(["10.0.0.0/16"]));
     assert_eq!(update_errors(make(json!(["10.0.0.0/16", "fd00::/64"])), old()), "");
-    expect![[r#"spec.cidrs[0]: Invalid value: "11.0.0.0/16": field is immutable"#]].assert_eq(&update_errors(make(json!(["11.0.0.0/16"])), old()));
-    expect!["spec.cidrs: Invalid value: []: field is immutable"].assert_eq(&update_errors(make(json!([])), old()));
-    assert_eq!(cells(&make(json!(["10.0.0.0/16", "fd00::/64"]))), "s|10.0.0.0/16,fd00::/64|<unknown>");
+    expect![[r#"spec.cidrs[0]: Invalid value: "11.0.0.0/16": field is immutable"#]]
+        .assert_eq(&update_errors(make(json!(["11.0.0.0/16"])), old()));
+    expect!["spec.cidrs: Invalid value: []: field is immutable"]
+        .assert_eq(&update_errors(make(json!([])), old()));
+    assert_eq!(
+        cells(&make(json!(["10.0.0.0/16", "fd00::/64"]))),
+        "s|10.0.0.0/16,fd00::/64|<unknown>"
+    );
 }

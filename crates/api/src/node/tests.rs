@@ -35,7 +35,8 @@ fn runtime_class_keeps_its_handler() {
     let make = |handler: &str| -> RuntimeClass {
         defaulted(json!({"metadata": {"name": "r"}, "handler": handler}))
     };
-    expect![[r#"handler: Invalid value: "b": field is immutable"#]].assert_eq(&update_errors(make("b"), make("a")));
+    expect![[r#"handler: Invalid value: "b": field is immutable"#]]
+        .assert_eq(&update_errors(make("b"), make("a")));
     assert_eq!(cells(&make("a")), "r|a|<unknown>");
 }
 

@@ -4,9 +4,9 @@
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
+use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{Role, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::columns::{self, column, wide};
@@ -59,7 +59,11 @@ pub(super) fn validate_role(role: &RoleRef, kinds: &[&str], errors: &mut ErrorLi
 }
 
 /// Every subject is complete; in a binding for the whole cluster accounts need their namespace.
-pub(super) fn validate_subjects(subjects: &Option<Vec<Subject>>, scope: Scope, errors: &mut ErrorList) {
+pub(super) fn validate_subjects(
+    subjects: &Option<Vec<Subject>>,
+    scope: Scope,
+    errors: &mut ErrorList,
+) {
     for (i, subject) in list(subjects).iter().enumerate() {
         validate_subject(subject, scope, &Path::new("subjects").index(i), errors);
     }

@@ -51,8 +51,10 @@ fn cluster_role_with_bad_rules_names_every_field() {
 
 #[test]
 fn bindings_fill_in_groups() {
-    let binding: RoleBinding = defaulted(json!({"metadata": {"name": "b"}, "roleRef": {"kind": "Role", "name": "r"},
-        "subjects": [{"kind": "User", "name": "u"}, {"kind": "Group", "name": "g", "apiGroup": "x"}, {"kind": "ServiceAccount", "name": "s", "apiGroup": ""}]}));
+    let binding: RoleBinding = defaulted(
+        json!({"metadata": {"name": "b"}, "roleRef": {"kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "u"}, {"kind": "Group", "name": "g", "apiGroup": "x"}, {"kind": "ServiceAccount", "name": "s", "apiGroup": ""}]}),
+    );
     expect![[r#"{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"u"},{"apiGroup":"x","kind":"Group","name":"g"},{"kind":"ServiceAccount","name":"s"}]}"#]].assert_eq(&serde_json::to_string(&binding).expect("JSON"));
 }
 
@@ -98,9 +100,8 @@ fn bindings_keep_their_role() {
 
 #[test]
 fn rows_read_as_in_kubernetes() {
-    let role: Role = defaulted(
-        json!({"metadata": {"name": "r", "creationTimestamp": "2025-12-31T00:00:00Z"}}),
-    );
+    let role: Role =
+        defaulted(json!({"metadata": {"name": "r", "creationTimestamp": "2025-12-31T00:00:00Z"}}));
     assert_eq!(cells(&role), "r|2025-12-31T00:00:00Z");
     let binding: ClusterRoleBinding = defaulted(
         json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "admin"},

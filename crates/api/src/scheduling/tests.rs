@@ -43,7 +43,12 @@ fn priority_class_values_and_names_have_their_bounds() {
             "globalDefault of system-cluster-critical PriorityClass must be false",
         ),
         ("system-mine", 7, json!({}), "system-mine is not a known system priority class"),
-        ("a", 7, json!({"preemptionPolicy": "x"}), "supported values: \"PreemptLowerPriority\", \"Never\""),
+        (
+            "a",
+            7,
+            json!({"preemptionPolicy": "x"}),
+            "supported values: \"PreemptLowerPriority\", \"Never\"",
+        ),
     ] {
         let told = create_errors(class(name, value, more));
         assert!(told.contains(error) && told.is_empty() == error.is_empty(), "{name}: {told}");
@@ -57,7 +62,8 @@ fn priority_class_keeps_its_value_and_policy() {
     let new = class("a", 8, json!({"preemptionPolicy": "Never"}));
     expect![[r#"
         value: Forbidden: may not be changed in an update.
-        preemptionPolicy: Invalid value: "Never": field is immutable"#]].assert_eq(&update_errors(new, old));
+        preemptionPolicy: Invalid value: "Never": field is immutable"#]]
+    .assert_eq(&update_errors(new, old));
 }
 
 #[test]
