@@ -1,17 +1,23 @@
 //! Kinds of the core group.
 
+pub mod component_status;
 pub mod config_map;
 pub mod endpoints;
 pub mod event;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod pod;
+pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ComponentStatus, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
 };
 
 use crate::kinds::{
@@ -65,10 +71,43 @@ pub(crate) fn rows() -> Vec<Resource> {
             &[],
             "io.k8s.api.core.v1.Endpoints",
         ),
+        row::<LimitRange>(
+            names("limitrange", &["limits"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.LimitRange",
+        ),
+        row::<PersistentVolumeClaim>(
+            names("persistentvolumeclaim", &["pvc"], &[]),
+            ALL_VERBS,
+            CLAIM_SUBRESOURCES,
+            "io.k8s.api.core.v1.PersistentVolumeClaim",
+        ),
+        row::<PersistentVolume>(
+            names("persistentvolume", &["pv"], &[]),
+            ALL_VERBS,
+            VOLUME_SUBRESOURCES,
+            "io.k8s.api.core.v1.PersistentVolume",
+        ),
+        row::<ResourceQuota>(
+            names("resourcequota", &["quota"], &[]),
+            ALL_VERBS,
+            QUOTA_SUBRESOURCES,
+            "io.k8s.api.core.v1.ResourceQuota",
+        ),
+        row::<ComponentStatus>(
+            names("componentstatus", &["cs"], &[]),
+            &["get", "list"],
+            &[],
+            "io.k8s.api.core.v1.ComponentStatus",
+        ),
         row::<Event>(names("event", &["ev"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Event"),
     ]
 }
 
+const CLAIM_SUBRESOURCES: &[Subresource] = &[sub("status", "PersistentVolumeClaim", PART_VERBS)];
+const VOLUME_SUBRESOURCES: &[Subresource] = &[sub("status", "PersistentVolume", PART_VERBS)];
+const QUOTA_SUBRESOURCES: &[Subresource] = &[sub("status", "ResourceQuota", PART_VERBS)];
 const NAMESPACE_SUBRESOURCES: &[Subresource] =
     &[sub("finalize", "Namespace", &["update"]), sub("status", "Namespace", PART_VERBS)];
 const NODE_SUBRESOURCES: &[Subresource] =

@@ -235,6 +235,7 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::node::rows(),
         crate::rbac::rows(),
         crate::scheduling::rows(),
+        crate::storage::rows(),
     ]
     .into_iter()
     .flatten()

@@ -19,6 +19,7 @@ mod report;
 pub mod scale;
 pub mod scheduling;
 pub mod schema;
+pub mod storage;
 pub mod strategy;
 #[cfg(test)]
 mod testing;

@@ -107,6 +107,24 @@ fn validate_name(name: &str, at: &Path, errors: &mut ErrorList) -> bool {
     well_formed
 }
 
+/// A known resource, or one in somebody's domain.
+pub(crate) fn validate_resource(name: &str, at: &Path, errors: &mut ErrorList) {
+    validate_name(name, at, errors);
+}
+
+/// Whether quotas count the resource under this name.
+pub(crate) fn is_standard_for_quota(name: &str) -> bool {
+    name != "storage" && is_standard(name)
+}
+
+/// A resource that a quota can limit.
+pub(crate) fn validate_quota_resource(name: &str, at: &Path, errors: &mut ErrorList) {
+    validate_name(name, at, errors);
+    if !name.contains('/') && !is_standard_for_quota(name) {
+        errors.invalid(at, name, "must be a standard resource for quota");
+    }
+}
+
 /// A resource that containers can ask for.
 pub(crate) fn validate_container_resource(name: &str, at: &Path, errors: &mut ErrorList) {
     validate_name(name, at, errors);

@@ -32,9 +32,11 @@ pub trait Strategy: Send + Sync {
     fn prepare_create(&self, obj: &mut dyn KubeObject);
     /// Restores what a main update may not touch and counts `generation`.
     fn prepare_update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject);
+    /// Sets the moments that the server notes itself, after an object was prepared; `old` is `None` on create.
+    fn stamp(&self, new: &mut dyn KubeObject, old: Option<&dyn KubeObject>, now: Timestamp);
     /// Restores everything but the status (and the metadata a status update may touch).
     fn prepare_status_update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject);
-    /// Restores everything but `spec.finalizers`: the `finalize` subresource of namespaces.
+    /// Restores everything but what the third part of a kind holds: `finalize` of namespaces, `approval` of signing requests.
     fn prepare_finalize_update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject);
     /// Every reason why the object must not be created.
     fn validate(&self, obj: &dyn KubeObject) -> ErrorList;
@@ -42,7 +44,7 @@ pub trait Strategy: Send + Sync {
     fn validate_update(&self, new: &dyn KubeObject, old: &dyn KubeObject) -> ErrorList;
     /// Every reason why the status of `old` must not become that of `new`.
     fn validate_status_update(&self, new: &dyn KubeObject, old: &dyn KubeObject) -> ErrorList;
-    /// Every reason why the `finalize` subresource must not make `old` into `new`.
+    /// Every reason why the `finalize` or `approval` subresource must not make `old` into `new`.
     fn validate_finalize_update(&self, new: &dyn KubeObject, old: &dyn KubeObject) -> ErrorList;
     /// Warnings to the client that creates (`old` is `None`) or updates.
     fn warnings(&self, new: &dyn KubeObject, old: Option<&dyn KubeObject>) -> Vec<String>;
@@ -106,7 +108,9 @@ pub trait KindStrategy:
     fn on_update(&mut self, _old: &Self) {}
     /// What a status update changes besides keeping the spec.
     fn on_status_update(&mut self, _old: &Self) {}
-    /// What the `finalize` subresource may change.
+    /// Sets the moments that the server notes itself, whatever part was changed.
+    fn stamp(&mut self, _old: Option<&Self>, _now: Timestamp) {}
+    /// What the `finalize` or `approval` subresource may change.
     fn on_finalize(&mut self, old: &Self) {
         *self = old.clone();
     }
@@ -118,7 +122,7 @@ pub trait KindStrategy:
     fn validate_update(&self, _old: &Self, _errors: &mut ErrorList) {}
     /// Rules for a change of the status.
     fn validate_status_update(&self, _old: &Self, _errors: &mut ErrorList) {}
-    /// Rules for what the `finalize` subresource changes.
+    /// Rules for what the `finalize` or `approval` subresource changes.
     fn validate_finalize_update(&self, _old: &Self, _errors: &mut ErrorList) {}
     /// Warnings to the client.
     fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
@@ -227,6 +231,10 @@ impl<K: KindStrategy> Strategy for Erased<K> {
         }
     }
 
+    fn stamp(&self, new: &mut dyn KubeObject, old: Option<&dyn KubeObject>, now: Timestamp) {
+        typed_mut::<K>(new).stamp(old.map(typed::<K>), now);
+    }
+
     fn prepare_status_update(&self, new: &mut dyn KubeObject, old: &dyn KubeObject) {
         let (new, old) = (typed_mut::<K>(new), typed::<K>(old));
         new.take_spec(old);
@@ -319,6 +327,15 @@ impl<K: KindStrategy> Strategy for Erased<K> {
     fn set_replicas(&self, obj: &mut dyn KubeObject, replicas: i32) {
         typed_mut::<K>(obj).set_replicas(replicas);
     }
+}
+
+/// A status update changes nothing of the metadata that people set.
+pub(crate) fn keep_metadata(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.labels.clone_from(&old.labels);
+    new.annotations.clone_from(&old.annotations);
+    new.finalizers.clone_from(&old.finalizers);
+    new.owner_references.clone_from(&old.owner_references);
+    new.deletion_timestamp.clone_from(&old.deletion_timestamp);
 }
 
 fn update_meta<K: KindStrategy>(new: &K, old: &K) -> ErrorList {

@@ -30,12 +30,13 @@ use crate::report::{list, text};
 use crate::strategy::{KindStrategy, spec_and_status};
 
 pub use columns::{Summary, summarize};
-pub(crate) use defaults::template as default_template;
+pub(crate) use defaults::{network_volume as default_network_volume, template as default_template};
 pub(crate) use probes::validate_port;
 pub(crate) use resources::validate_limits;
-pub(crate) use scheduling::{EFFECTS, validate_tolerations};
+pub(crate) use scheduling::{EFFECTS, validate_node_selector, validate_tolerations};
 pub(crate) use validation::PROTOCOLS;
 pub(crate) use validation::validate_template;
+pub(crate) use volumes::{is_iscsi_name, no_backsteps, validate_csi_driver_name, validate_shared};
 pub(crate) use warnings::{old_label, template_warnings};
 
 impl KindStrategy for Pod {

@@ -1,5 +1,8 @@
 //! Tables of the plain kinds: Namespace, ConfigMap, Secret, ServiceAccount, Event.
 
+mod quotas;
+mod volumes;
+
 use apimachinery::object::FieldValidation;
 use expect_test::expect;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Secret, ServiceAccount};
@@ -237,6 +240,14 @@ fn rows_say_what_discovery_of_kubernetes_says() {
         serviceaccounts serviceaccount sa v1 namespaced ServiceAccount create,delete,deletecollection,get,list,patch,update,watch 
           token authentication.k8s.io/TokenRequest create
         endpoints endpoints ep v1 namespaced Endpoints create,delete,deletecollection,get,list,patch,update,watch 
+        limitranges limitrange limits v1 namespaced LimitRange create,delete,deletecollection,get,list,patch,update,watch 
+        persistentvolumeclaims persistentvolumeclaim pvc v1 namespaced PersistentVolumeClaim create,delete,deletecollection,get,list,patch,update,watch 
+          status PersistentVolumeClaim get,patch,update
+        persistentvolumes persistentvolume pv v1 cluster PersistentVolume create,delete,deletecollection,get,list,patch,update,watch 
+          status PersistentVolume get,patch,update
+        resourcequotas resourcequota quota v1 namespaced ResourceQuota create,delete,deletecollection,get,list,patch,update,watch 
+          status ResourceQuota get,patch,update
+        componentstatuses componentstatus cs v1 cluster ComponentStatus get,list 
         events event ev v1 namespaced Event create,delete,deletecollection,get,list,patch,update,watch "#]].assert_eq(&crate::testing::listing(&super::rows()));
 }
 

@@ -15,7 +15,7 @@ fn slice(type_: &str, addresses: Value) -> EndpointSlice {
 
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
-    expect![[r#""#]].assert_eq(&crate::testing::listing(&super::rows()));
+    expect!["endpointslices endpointslice  discovery.k8s.io/v1 namespaced EndpointSlice create,delete,deletecollection,get,list,patch,update,watch "].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
 #[test]

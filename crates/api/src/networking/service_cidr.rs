@@ -13,7 +13,7 @@ use crate::fields;
 use crate::kinds::{Column, Scope};
 use crate::net;
 use crate::report::{Report, list};
-use crate::strategy::{KindStrategy, spec_and_status};
+use crate::strategy::{KindStrategy, keep_metadata, spec_and_status};
 
 impl KindStrategy for ServiceCIDR {
     const SCOPE: Scope = Scope::Cluster;
@@ -26,6 +26,10 @@ impl KindStrategy for ServiceCIDR {
     fn default_fields(&mut self) {
         self.spec.get_or_insert_default();
         self.status.get_or_insert_default();
+    }
+
+    fn on_status_update(&mut self, old: &Self) {
+        keep_metadata(&mut self.metadata, &old.metadata);
     }
 
     fn validate_create(&self, errors: &mut ErrorList) {

@@ -20,7 +20,14 @@ fn ingress(spec: Value) -> Ingress {
 
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
-    expect![[r#""#]].assert_eq(&crate::testing::listing(&super::rows()));
+    expect![[r#"
+        ingressclasses ingressclass  networking.k8s.io/v1 cluster IngressClass create,delete,deletecollection,get,list,patch,update,watch 
+        ingresses ingress ing networking.k8s.io/v1 namespaced Ingress create,delete,deletecollection,get,list,patch,update,watch 
+          status Ingress get,patch,update
+        ipaddresses ipaddress ip networking.k8s.io/v1 cluster IPAddress create,delete,deletecollection,get,list,patch,update,watch 
+        networkpolicies networkpolicy netpol networking.k8s.io/v1 namespaced NetworkPolicy create,delete,deletecollection,get,list,patch,update,watch 
+        servicecidrs servicecidr  networking.k8s.io/v1 cluster ServiceCIDR create,delete,deletecollection,get,list,patch,update,watch 
+          status ServiceCIDR get,patch,update"#]].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::testing::{cells, create_errors, defaulted, update_errors};
 
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
-    expect![[r#""#]].assert_eq(&crate::testing::listing(&super::rows()));
+    expect!["runtimeclasses runtimeclass  node.k8s.io/v1 cluster RuntimeClass create,delete,deletecollection,get,list,patch,update,watch "].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
 #[test]

@@ -16,7 +16,11 @@ fn rules() -> Value {
 
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
-    expect![[r#""#]].assert_eq(&crate::testing::listing(&super::rows()));
+    expect![[r#"
+        clusterrolebindings clusterrolebinding  rbac.authorization.k8s.io/v1 cluster ClusterRoleBinding create,delete,deletecollection,get,list,patch,update,watch 
+        clusterroles clusterrole  rbac.authorization.k8s.io/v1 cluster ClusterRole create,delete,deletecollection,get,list,patch,update,watch 
+        rolebindings rolebinding  rbac.authorization.k8s.io/v1 namespaced RoleBinding create,delete,deletecollection,get,list,patch,update,watch 
+        roles role  rbac.authorization.k8s.io/v1 namespaced Role create,delete,deletecollection,get,list,patch,update,watch "#]].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn class(name: &str, value: i64, more: Value) -> PriorityClass {
 
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
-    expect![[r#""#]].assert_eq(&crate::testing::listing(&super::rows()));
+    expect!["priorityclasses priorityclass pc scheduling.k8s.io/v1 cluster PriorityClass create,delete,deletecollection,get,list,patch,update,watch "].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
 #[test]

@@ -117,6 +117,7 @@ async fn store_as(
 ) -> Result<Result<Encoded, Encoded>, StatusError> {
     let strategy = call.resource.strategy;
     strategy.prepare_create(object.as_mut());
+    strategy.stamp(object.as_mut(), None, time::now().0);
     let errors = strategy.validate(object.as_ref());
     if !errors.is_empty() {
         return Err(StatusError::invalid(&call.resource.group_kind(), object.name(), errors));

@@ -7,6 +7,7 @@ use api::kinds;
 use apimachinery::field::{self, Path};
 use apimachinery::object::{KubeObject, Object};
 use apimachinery::status::StatusError;
+use apimachinery::time;
 use http::{Response, StatusCode};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -28,6 +29,8 @@ pub(crate) enum Part {
     Status,
     /// The finalizers of a Namespace's spec.
     Finalize,
+    /// The approval of a CertificateSigningRequest.
+    Approval,
 }
 
 impl Part {
@@ -36,6 +39,7 @@ impl Part {
             Self::Main => "",
             Self::Status => "status",
             Self::Finalize => "finalize",
+            Self::Approval => "approval",
         }
     }
 }
@@ -164,20 +168,19 @@ pub(super) fn change(
         new: new.as_mut(),
         old,
     })?;
-    let errors = match part {
+    match part {
         Part::Main => {
             service::keep_allocated(new.as_mut(), old)?;
             strategy.prepare_update(new.as_mut(), old);
-            strategy.validate_update(new.as_ref(), old)
         }
-        Part::Status => {
-            strategy.prepare_status_update(new.as_mut(), old);
-            strategy.validate_status_update(new.as_ref(), old)
-        }
-        Part::Finalize => {
-            strategy.prepare_finalize_update(new.as_mut(), old);
-            strategy.validate_finalize_update(new.as_ref(), old)
-        }
+        Part::Status => strategy.prepare_status_update(new.as_mut(), old),
+        Part::Finalize | Part::Approval => strategy.prepare_finalize_update(new.as_mut(), old),
+    }
+    strategy.stamp(new.as_mut(), Some(old), time::now().0);
+    let errors = match part {
+        Part::Main => strategy.validate_update(new.as_ref(), old),
+        Part::Status => strategy.validate_status_update(new.as_ref(), old),
+        Part::Finalize | Part::Approval => strategy.validate_finalize_update(new.as_ref(), old),
     };
     if !errors.is_empty() {
         return Err(StatusError::invalid(&call.resource.group_kind(), old.name(), errors));

@@ -247,7 +247,8 @@ fn local_volume(volume: &mut Volume) {
     }
 }
 
-fn network_volume(volume: &mut Volume) {
+/// Volumes that live outside of the node.
+pub(crate) fn network_volume(volume: &mut Volume) {
     if let Some(iscsi) = &mut volume.iscsi {
         set(&mut iscsi.iscsi_interface, "default");
     }

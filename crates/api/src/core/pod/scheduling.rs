@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{labels, meta, names};
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSpec,
-    Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
@@ -68,13 +68,7 @@ pub(super) fn validate_affinity(affinity: &Affinity, at: &Path, errors: &mut Err
 
 fn validate_node_affinity(affinity: &NodeAffinity, at: &Path, errors: &mut ErrorList) {
     if let Some(required) = &affinity.required_during_scheduling_ignored_during_execution {
-        let at = at.child(REQUIRED).child("nodeSelectorTerms");
-        if required.node_selector_terms.is_empty() {
-            errors.required(&at, "must have at least one node selector term");
-        }
-        for (i, term) in required.node_selector_terms.iter().enumerate() {
-            validate_node_term(term, true, &at.index(i), errors);
-        }
+        validate_node_selector(required, &at.child(REQUIRED), errors);
     }
     for (i, term) in
         list(&affinity.preferred_during_scheduling_ignored_during_execution).iter().enumerate()
@@ -84,6 +78,17 @@ fn validate_node_affinity(affinity: &NodeAffinity, at: &Path, errors: &mut Error
             errors.invalid(&at.child("weight"), term.weight, WEIGHT);
         }
         validate_node_term(&term.preference, false, &at.child("preference"), errors);
+    }
+}
+
+/// A selector of nodes has at least one term, and terms are well formed.
+pub(crate) fn validate_node_selector(selector: &NodeSelector, at: &Path, errors: &mut ErrorList) {
+    let at = at.child("nodeSelectorTerms");
+    if selector.node_selector_terms.is_empty() {
+        errors.required(&at, "must have at least one node selector term");
+    }
+    for (i, term) in selector.node_selector_terms.iter().enumerate() {
+        validate_node_term(term, true, &at.index(i), errors);
     }
 }
 

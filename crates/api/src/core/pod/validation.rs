@@ -55,7 +55,7 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(spec: &'a PodSpec, meta: Option<&'a ObjectMeta>, is_pod: bool) -> Self {
+    pub(super) fn new(spec: &'a PodSpec, meta: Option<&'a ObjectMeta>, is_pod: bool) -> Self {
         let claims = list(&spec.resource_claims).iter().map(|c| c.name.as_str());
         Self {
             meta,

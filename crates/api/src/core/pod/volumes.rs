@@ -6,14 +6,16 @@
 mod projected;
 mod remote;
 
+pub(crate) use remote::{is_iscsi_name, validate_csi_driver_name};
+
 use std::collections::BTreeMap;
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::names;
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EphemeralVolumeSource,
-    GitRepoVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath, SecretVolumeSource,
-    Volume,
+    GitRepoVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath, PodSpec,
+    SecretVolumeSource, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -84,6 +86,15 @@ fn sources(volume: &Volume) -> [Source; 30] {
         ("ephemeral", v.ephemeral.is_some(), ephemeral),
         ("image", v.image.is_some(), image),
     ]
+}
+
+/// The rules of a source that persistent volumes have as well; `volume` holds nothing else.
+pub(crate) fn validate_shared(volume: &Volume, at: &Path, errors: &mut ErrorList) {
+    let spec = PodSpec::default();
+    let context = Context::new(&spec, None, false);
+    for (_, _, check) in sources(volume).into_iter().filter(|(_, set, _)| *set) {
+        check(volume, at, &context, errors);
+    }
 }
 
 /// How many sources the volume names.
@@ -311,7 +322,7 @@ pub(super) fn local_descending(path: &str, at: &Path, errors: &mut ErrorList) {
 }
 
 /// A path that never climbs.
-pub(super) fn no_backsteps(path: &str, at: &Path, errors: &mut ErrorList) {
+pub(crate) fn no_backsteps(path: &str, at: &Path, errors: &mut ErrorList) {
     if has_backsteps(path) {
         errors.invalid(at, path, "must not contain '..'");
     }

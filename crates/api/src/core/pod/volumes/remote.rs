@@ -3,20 +3,17 @@
 //! Counterpart in Kubernetes: the `validate…VolumeSource` functions of `pkg/apis/core/validation`.
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{labels, meta, names};
+use apimachinery::{meta, names};
 use k8s_openapi::api::core::v1::{LocalObjectReference, PersistentVolumeClaimTemplate, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::validation::Context;
-use crate::quantities;
+use crate::core::persistent_volume_claim::validate_claim_spec;
 use crate::report::{Report, list, text};
 
 const PARTITION: &str = "must be between 1 and 255, inclusive";
 const LUN: &str = "must be between 0 and 255, inclusive";
 const HOST_PORTS: &str = "must be a host:port pair or multiple pairs separated by commas";
-const ACCESS_MODES: &[&str] =
-    &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 /// Bytes in the name of a CSI driver: it is a directory name and a part of others.
 const CSI_DRIVER_LIMIT: usize = 63;
 
@@ -91,18 +88,21 @@ pub(super) fn validate_iscsi_length(volume: &Volume, at: &Path, errors: &mut Err
     }
 }
 
-/// `iqn.YYYY-MM.domain[:name]`, `eui.` with 16 hex digits, or `naa.` with 32.
 fn iscsi_name(name: &str, at: &Path, errors: &mut ErrorList) {
-    let valid = match name.get(..3) {
+    if !["iqn", "eui", "naa"].iter().any(|prefix| name.starts_with(prefix)) {
+        errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa");
+    } else if !is_iscsi_name(name) {
+        errors.invalid(at, name, "must be valid format");
+    }
+}
+
+/// `iqn.YYYY-MM.domain[:name]`, `eui.` with 16 hex digits, or `naa.` with 32.
+pub(crate) fn is_iscsi_name(name: &str) -> bool {
+    match name.get(..3) {
         Some("iqn") => is_iqn(name),
         Some("eui") => name.strip_prefix("eui.").is_some_and(|id| is_hex(id, 16)),
         Some("naa") => name.strip_prefix("naa.").is_some_and(|id| is_hex(id, 32)),
-        _ => {
-            return errors.invalid(at, name, "must be valid format starting with iqn, eui, or naa");
-        }
-    };
-    if !valid {
-        errors.invalid(at, name, "must be valid format");
+        _ => false,
     }
 }
 
@@ -297,16 +297,7 @@ pub(super) fn scale_io(volume: &Volume, at: &Path, _: &Context, errors: &mut Err
 
 pub(super) fn csi(volume: &Volume, at: &Path, _: &Context, errors: &mut ErrorList) {
     let Some(csi) = &volume.csi else { return };
-    let at_driver = at.child("driver");
-    errors.non_empty(&at_driver, &csi.driver);
-    if csi.driver.len() > CSI_DRIVER_LIMIT {
-        errors.too_long(&at_driver, CSI_DRIVER_LIMIT);
-    }
-    errors.invalid_all(
-        &at_driver,
-        &csi.driver,
-        names::is_dns1123_subdomain(&csi.driver.to_lowercase()),
-    );
+    validate_csi_driver_name(&csi.driver, &at.child("driver"), errors);
     let Some(secret) = &csi.node_publish_secret_ref else { return };
     if secret.name.is_empty() {
         errors.required(&at.child("nodePublishSecretRef").child("name"), "");
@@ -324,45 +315,18 @@ pub(super) fn claim_template(
     if let Some(meta) = &template.metadata {
         template_meta(meta, &at.child("metadata"), errors);
     }
-    let (spec, at) = (&template.spec, at.child("spec"));
-    let modes = list(&spec.access_modes);
-    if modes.is_empty() {
-        errors.required(&at.child("accessModes"), "at least 1 access mode is required");
-    }
-    if let Some(selector) = &spec.selector {
-        errors.extend(labels::validate_label_selector(selector, &at.child("selector")));
-    }
-    for mode in modes.iter().filter(|m| !ACCESS_MODES.contains(&m.as_str())) {
-        errors.not_supported(&at.child("accessModes"), mode, ACCESS_MODES);
-    }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        errors.forbidden(
-            &at.child("accessModes"),
-            "may not use ReadWriteOncePod with other access modes",
-        );
-    }
-    validate_storage(template, &at, errors);
-    let class = text(&spec.storage_class_name);
-    if !class.is_empty() {
-        errors.dns_subdomain(&at.child("storageClassName"), class);
-    }
-    if let Some(mode) = spec.volume_mode.as_deref().filter(|m| !VOLUME_MODES.contains(m)) {
-        errors.not_supported(&at.child("volumeMode"), mode, VOLUME_MODES);
-    }
+    validate_claim_spec(&template.spec, &at.child("spec"), errors);
 }
 
-fn validate_storage(template: &PersistentVolumeClaimTemplate, at: &Path, errors: &mut ErrorList) {
-    let requests = template.spec.resources.as_ref().and_then(|r| r.requests.as_ref());
-    let at = at.child("resources");
-    let Some(storage) = requests.and_then(|r| r.get("storage")) else {
-        return errors.required(&at.key("storage"), "");
-    };
-    let at = at.child("requests").key("storage");
-    if quantities::validate_amount(storage, &at, errors)
-        .is_some_and(|amount| !quantities::is_positive(&amount))
-    {
-        errors.invalid(&at, &storage.0, "must be greater than zero");
+/// The name of a CSI driver, in whatever case.
+pub(crate) fn validate_csi_driver_name(name: &str, at: &Path, errors: &mut ErrorList) {
+    if name.is_empty() {
+        return errors.required(at, "");
     }
+    if name.len() > CSI_DRIVER_LIMIT {
+        errors.too_long(at, CSI_DRIVER_LIMIT);
+    }
+    errors.invalid_all(at, name, names::is_dns1123_subdomain(&name.to_lowercase()));
 }
 
 /// Of the metadata of a template only labels and annotations come into its objects.
