@@ -126,6 +126,12 @@ impl Resource {
         }
     }
 
+    /// The path below which the version's resources are: `/api/v1`, `/apis/apps/v1`.
+    pub fn root(&self) -> String {
+        let root = if self.group.is_empty() { "api" } else { "apis" };
+        format!("/{root}/{}", self.api_version())
+    }
+
     /// Prefix of the storage keys of all objects of this resource, with a slash at the end.
     pub fn storage_prefix(&self) -> String {
         let group = if self.group.is_empty() { "core" } else { self.group };

@@ -130,9 +130,9 @@ impl Admission {
     pub fn new(cache: Arc<WatchCache>) -> Self {
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle::new(cache.clone())),
-            Box::new(service_account::ServiceAccount::new(cache)),
+            Box::new(service_account::ServiceAccount::new(cache.clone())),
             Box::new(node_restriction::NodeRestriction),
-            Box::new(priority::Priority),
+            Box::new(priority::Priority::new(cache)),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         ];
         Self { plugins }

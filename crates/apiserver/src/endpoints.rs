@@ -4,6 +4,7 @@
 //! Invariant: an endpoint is reached only through [`route`], after authorization for exactly what the path says.
 
 mod binding;
+mod component_status;
 mod create;
 mod delete;
 mod delete_collection;
@@ -26,6 +27,7 @@ use apimachinery::gvk::GroupResource;
 use apimachinery::status::StatusError;
 use http::request::Parts;
 use http::{Method, Request, Response};
+use k8s_openapi::api::core::v1::ComponentStatus;
 
 use crate::authn::UserInfo;
 use crate::negotiation::{self, Accepted, Transforms};
@@ -107,6 +109,12 @@ pub(crate) async fn route(
 async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
     if !call.resource.verbs.contains(&call.info.verb.as_str()) {
         return Err(StatusError::method_not_allowed());
+    }
+    if std::ptr::eq(call.resource, kinds::of::<ComponentStatus>()) {
+        return match call.info.verb.as_str() {
+            "get" => component_status::get(&call).await,
+            _ => component_status::list(&call).await,
+        };
     }
     match call.info.verb.as_str() {
         "get" => get::get(&call).await,

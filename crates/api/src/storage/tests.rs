@@ -63,7 +63,8 @@ fn storage_class_keeps_what_made_its_volumes() {
         parameters: Invalid value: {"a":"b"}: field is immutable
         provisioner: Invalid value: "a/c": field is immutable
         reclaimPolicy: Invalid value: "Retain": field is immutable
-        volumeBindingMode: Invalid value: "WaitForFirstConsumer": field is immutable"#]].assert_eq(&update_errors(new, old));
+        volumeBindingMode: Invalid value: "WaitForFirstConsumer": field is immutable"#]]
+    .assert_eq(&update_errors(new, old));
 }
 
 #[test]
@@ -84,11 +85,13 @@ fn volume_attributes_class_is_sealed() {
     };
     expect![[r#"
         driverName: Required value
-        parameters: Required value: must contain at least one key/value pair"#]].assert_eq(&create_errors(make("", json!({}))));
+        parameters: Required value: must contain at least one key/value pair"#]]
+    .assert_eq(&create_errors(make("", json!({}))));
     let (new, old) = (make("b", json!({"a": "c"})), make("a", json!({"a": "b"})));
     expect![[r#"
         driverName: Forbidden: updates to driverName are forbidden.
-        parameters: Forbidden: updates to parameters are forbidden."#]].assert_eq(&update_errors(new, old.clone()));
+        parameters: Forbidden: updates to parameters are forbidden."#]]
+    .assert_eq(&update_errors(new, old.clone()));
     assert_eq!(cells(&old), "v|a|<unknown>");
 }
 
@@ -133,7 +136,8 @@ fn csi_driver_keeps_its_nature_and_counts_changes() {
     );
     expect![[r#"
         spec.attachedRequired: Invalid value: false: field is immutable
-        spec.volumeLifecycleModes: Invalid value: ["Ephemeral"]: field is immutable"#]].assert_eq(&update_errors(new.clone(), old.clone()));
+        spec.volumeLifecycleModes: Invalid value: ["Ephemeral"]: field is immutable"#]]
+    .assert_eq(&update_errors(new.clone(), old.clone()));
     strategy.prepare_update(&mut new, &old);
     assert_eq!(new.metadata.generation, Some(1));
     let tokens = make(json!({"tokenRequests": [{"audience": "a"}]}));
@@ -163,7 +167,8 @@ fn csi_node_with_everything_wrong_names_every_field() {
         json!([{"name": "a", "nodeID": "x", "allocatable": {"count": 5}}, {"name": "b", "nodeID": "x"}]),
     );
     assert_eq!(update_errors(more.clone(), old.clone()), "");
-    expect![[r#"spec.drivers: Invalid value: {"name":"a","nodeID":"y"}: field is immutable"#]].assert_eq(&update_errors(new, old));
+    expect![[r#"spec.drivers: Invalid value: {"name":"a","nodeID":"y"}: field is immutable"#]]
+        .assert_eq(&update_errors(new, old));
     assert_eq!(cells(&more), "n|2|<unknown>");
 }
 
@@ -181,7 +186,8 @@ fn csi_storage_capacity_keeps_its_place() {
         capacity: Invalid value: "-1": must be greater than or equal to 0"#]].assert_eq(&create_errors(make("A", "-1", "a b")));
     expect![[r#"
         nodeTopology: Invalid value: {"matchLabels":{"b":"x"}}: field is immutable
-        storageClassName: Invalid value: "b": field is immutable"#]].assert_eq(&update_errors(make("b", "2", "b"), make("a", "1", "a")));
+        storageClassName: Invalid value: "b": field is immutable"#]]
+    .assert_eq(&update_errors(make("b", "2", "b"), make("a", "1", "a")));
     let old = make("a", "1Gi", "beta.kubernetes.io/os");
     expect![[r#"nodeTopology.matchLabels.beta.kubernetes.io/os: deprecated since v1.14; use "kubernetes.io/os" instead"#]].assert_eq(&old.warnings(None).join("\n"));
     assert_eq!(cells(&old), "c|a|1Gi");

@@ -92,7 +92,8 @@ fn quota_keeps_its_scopes() {
     let (both, turned) =
         (json!(["Terminating", "BestEffort"]), json!(["BestEffort", "Terminating"]));
     assert_eq!(update_errors(make(both.clone()), make(turned)), "");
-    expect!["spec.scopes: Invalid value: null: field is immutable"].assert_eq(&update_errors(make(json!([])), make(both)));
+    expect!["spec.scopes: Invalid value: null: field is immutable"]
+        .assert_eq(&update_errors(make(json!([])), make(both)));
 }
 
 #[test]
@@ -103,7 +104,9 @@ fn quota_status_is_checked_and_shown() {
         "status": {"hard": {"limits.cpu": "2", "pods": "4", "requests.cpu": "1"}, "used": {"pods": "1", "shoes": "7"}}}),
     );
     let errors = strategy.validate_status_update(&counted, &counted.clone());
-    expect![[r#""#]].assert_eq(&text(&errors));
+    expect![[r#"
+        status.used[shoes]: Invalid value: "shoes": must be a standard resource type or fully qualified
+        status.used[shoes]: Invalid value: "shoes": must be a standard resource for quota"#]].assert_eq(&text(&errors));
     counted.status.as_mut().expect("a status").used = None;
     assert_eq!(cells(&counted), "q|pods: 0/4, requests.cpu: 0/1|limits.cpu: 0/2|<unknown>");
 }

@@ -60,7 +60,8 @@ fn volume_with_everything_wrong_names_every_field() {
         spec.accessModes: Required value
         spec.capacity: Required value
         spec.capacity: Unsupported value: null: supported values: "storage"
-        spec: Required value: must specify a volume type"#]].assert_eq(&create_errors(volume(json!({}))));
+        spec: Required value: must specify a volume type"#]]
+    .assert_eq(&create_errors(volume(json!({}))));
 }
 
 #[test]
@@ -225,7 +226,8 @@ fn claim_with_everything_wrong_names_every_field() {
     let empty: PersistentVolumeClaim = defaulted(json!({"metadata": {"name": "c"}}));
     expect![[r#"
         spec.accessModes: Required value: at least 1 access mode is required
-        spec.resources[storage]: Required value"#]].assert_eq(&create_errors(empty));
+        spec.resources[storage]: Required value"#]]
+    .assert_eq(&create_errors(empty));
 }
 
 #[test]
