@@ -50,7 +50,8 @@ async fn ensure<K: KubeObject + Resource>(
     object: &K,
 ) -> Result<(), StatusError> {
     let row = kinds::of::<K>();
-    if server.get_json(row, "", object.name()).await.is_ok() {
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    if server.get_json(row, "", name).await.is_ok() {
         return Ok(());
     }
     let mut request = Request::new(Body::from(object.to_vec()));

@@ -22,7 +22,7 @@ const STORE: &str = "etcd-0";
 
 /// Answers with one.
 pub(super) async fn get(call: &Call) -> Result<Response<Body>, StatusError> {
-    let found = all(&call.server).await?.into_iter().find(|c| c.name() == call.info.name);
+    let found = all(&call.server).await?.into_iter().find(|c| *c.key() == call.key());
     let component = found.ok_or_else(|| call.not_found())?;
     output::object(call, StatusCode::OK, (*component).clone())
 }
