@@ -27,6 +27,53 @@ use crate::kinds::{
 
 /// The rows of the group.
 pub(crate) fn rows() -> Vec<Resource> {
+    [first(), rest()].into_iter().flatten().collect()
+}
+
+/// Endpoints, bounds, volumes, and what the server says about itself.
+fn rest() -> Vec<Resource> {
+    vec![
+        row::<Endpoints>(
+            names("endpoints", &["ep"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.Endpoints",
+        ),
+        row::<LimitRange>(
+            names("limitrange", &["limits"], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.LimitRange",
+        ),
+        row::<PersistentVolumeClaim>(
+            names("persistentvolumeclaim", &["pvc"], &[]),
+            ALL_VERBS,
+            CLAIM_SUBRESOURCES,
+            "io.k8s.api.core.v1.PersistentVolumeClaim",
+        ),
+        row::<PersistentVolume>(
+            names("persistentvolume", &["pv"], &[]),
+            ALL_VERBS,
+            VOLUME_SUBRESOURCES,
+            "io.k8s.api.core.v1.PersistentVolume",
+        ),
+        row::<ResourceQuota>(
+            names("resourcequota", &["quota"], &[]),
+            ALL_VERBS,
+            QUOTA_SUBRESOURCES,
+            "io.k8s.api.core.v1.ResourceQuota",
+        ),
+        row::<ComponentStatus>(
+            names("componentstatus", &["cs"], &[]),
+            &["get", "list"],
+            &[],
+            "io.k8s.api.core.v1.ComponentStatus",
+        ),
+    ]
+}
+
+/// The kinds a cluster cannot do without.
+fn first() -> Vec<Resource> {
     vec![
         row::<Namespace>(
             names("namespace", &["ns"], &[]),
@@ -64,42 +111,6 @@ pub(crate) fn rows() -> Vec<Resource> {
             ALL_VERBS,
             SERVICE_ACCOUNT_SUBRESOURCES,
             "io.k8s.api.core.v1.ServiceAccount",
-        ),
-        row::<Endpoints>(
-            names("endpoints", &["ep"], &[]),
-            ALL_VERBS,
-            &[],
-            "io.k8s.api.core.v1.Endpoints",
-        ),
-        row::<LimitRange>(
-            names("limitrange", &["limits"], &[]),
-            ALL_VERBS,
-            &[],
-            "io.k8s.api.core.v1.LimitRange",
-        ),
-        row::<PersistentVolumeClaim>(
-            names("persistentvolumeclaim", &["pvc"], &[]),
-            ALL_VERBS,
-            CLAIM_SUBRESOURCES,
-            "io.k8s.api.core.v1.PersistentVolumeClaim",
-        ),
-        row::<PersistentVolume>(
-            names("persistentvolume", &["pv"], &[]),
-            ALL_VERBS,
-            VOLUME_SUBRESOURCES,
-            "io.k8s.api.core.v1.PersistentVolume",
-        ),
-        row::<ResourceQuota>(
-            names("resourcequota", &["quota"], &[]),
-            ALL_VERBS,
-            QUOTA_SUBRESOURCES,
-            "io.k8s.api.core.v1.ResourceQuota",
-        ),
-        row::<ComponentStatus>(
-            names("componentstatus", &["cs"], &[]),
-            &["get", "list"],
-            &[],
-            "io.k8s.api.core.v1.ComponentStatus",
         ),
         row::<Event>(names("event", &["ev"], &[]), ALL_VERBS, &[], "io.k8s.api.core.v1.Event"),
     ]
