@@ -258,6 +258,16 @@ impl Image {
         files
     }
 
+    /// Writes a `docker save` archive into a directory and says where it is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn save(&self, dir: &Path) -> io::Result<PathBuf> {
+        let path = dir.join(format!("{}.tar", self.name.replace(['/', ':'], "_")));
+        std::fs::write(&path, archive(&self.docker_files()))?;
+        Ok(path)
+    }
+
     /// Writes an OCI archive.
     ///
     /// # Errors
@@ -314,10 +324,12 @@ pub fn busybox(name: &str) -> io::Result<Image> {
 
 /// What programs expect of a root file system.
 fn accounts(layer: Layer) -> Layer {
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n";
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
+user:x:1000:1000::/tmp:/bin/sh\n\
+nobody:x:65534:65534:nobody:/:/bin/sh\n";
     layer
         .dir("etc", 0o755)
-        .file("etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")
+        .file("etc/group", 0o644, b"root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n")
         .file("etc/passwd", 0o644, PASSWD)
         .dir("root", 0o700)
         .dir("tmp", 0o1777)

@@ -3,7 +3,6 @@
 //! Invariant: everything a test starts lives in a network namespace without an uplink and is gone when the test has
 //! ended, whether it passed, failed or was killed.
 
-pub mod archive;
 pub mod cluster;
 pub mod command;
 pub mod http;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use testkit::archive::Image;
 use testkit::cluster::{Options, Role, Signal, TestCluster};
+use testkit::images;
 use testkit::kubectl::{Kubectl, Version};
 use testkit::observe::{self, Objects};
 
@@ -32,7 +32,7 @@ fn containers(k: &Kubectl<'_>) -> BTreeMap<String, Value> {
 
 fn prepared() -> TestCluster {
     let cluster = TestCluster::start(Options::default());
-    let archive = Image::named(BUSYBOX).save(cluster.scratch());
+    let archive = images::busybox(BUSYBOX).and_then(|image| image.save(cluster.scratch())).unwrap();
     cluster.knarr(&format!("image import {}", archive.display())).ok();
     cluster
 }

@@ -1,7 +1,7 @@
 //! Image pull policies and failures, `knarr image`.
 
 use serde_json::json;
-use testkit::archive::Image;
+use testkit::images::{Image, Layer, busybox};
 use testkit::kubectl::Kubectl;
 use testkit::observe;
 use testkit::suite::Test;
@@ -110,7 +110,8 @@ fn clu_images_are_listed_imported_and_removed(k: &Kubectl<'_>) {
         let found = text.lines().any(|line| line.starts_with(repository) && line.contains(tag));
         assert!(found, "{name} in\n{text}");
     }
-    let archive = Image::named("knarr.local/gone:1.0").save(k.cluster().scratch());
+    let archive =
+        busybox("knarr.local/gone:1.0").and_then(|i| i.save(k.cluster().scratch())).unwrap();
     k.cluster()
         .knarr(&format!("image import {} --tag knarr.local/other:2.0", archive.display()))
         .ok();
@@ -123,10 +124,9 @@ fn clu_images_are_listed_imported_and_removed(k: &Kubectl<'_>) {
 
 fn img_broken_archives_are_refused_and_leave_nothing(k: &Kubectl<'_>) {
     let scratch = k.cluster().scratch();
-    let good = std::fs::read(
-        Image::named("knarr.local/broken:1.0").file("unique", b"to this image").save(scratch),
-    )
-    .unwrap();
+    let layer = Layer::new().file("unique", 0o644, &[b'x'; 64 * 1024]);
+    let image = Image::new("knarr.local/broken:1.0").layer(layer);
+    let good = std::fs::read(image.save(scratch).unwrap()).unwrap();
     let before = k.cluster().knarr("image ls").ok();
     let mut flipped = good.clone();
     let middle = flipped.len() / 2;

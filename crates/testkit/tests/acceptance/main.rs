@@ -18,8 +18,8 @@ mod pods;
 
 use std::process::ExitCode;
 
-use testkit::archive::Image;
 use testkit::cluster::{Options, TestCluster};
+use testkit::images::{Image, busybox};
 
 fn main() -> ExitCode {
     let tests = [
@@ -40,19 +40,20 @@ fn main() -> ExitCode {
 }
 
 fn import_images(cluster: &TestCluster) {
-    let images = [
-        Image::named(manifests::BUSYBOX),
-        Image::named(manifests::ENTRYPOINT)
+    let image = |name: &str| busybox(name).expect("busybox");
+    let images: [Image; 3] = [
+        image(manifests::BUSYBOX),
+        image(manifests::ENTRYPOINT)
             .with("Entrypoint", serde_json::json!(["/bin/echo", "entrypoint"]))
             .with("Cmd", serde_json::json!(["cmd"])),
-        Image::named(manifests::USER)
-            .with("User", "user".into())
-            .with("WorkingDir", "/tmp".into())
+        image(manifests::USER)
+            .with("User", "user")
+            .with("WorkingDir", "/tmp")
             .with("Env", serde_json::json!(["PATH=/bin", "FROM_IMAGE=yes"]))
             .with("Volumes", serde_json::json!({"/data": {}})),
     ];
     for image in images {
-        let archive = image.save(cluster.scratch());
+        let archive = image.save(cluster.scratch()).unwrap();
         cluster.knarr(&format!("image import {}", archive.display())).ok();
     }
 }
