@@ -5,6 +5,7 @@
 //! worded as Kubernetes words it.
 
 pub mod apply;
+pub mod duration;
 pub mod field;
 pub mod fields;
 pub mod gvk;

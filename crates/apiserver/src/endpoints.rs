@@ -33,7 +33,7 @@ use crate::authn::UserInfo;
 use crate::negotiation::{self, Accepted, Transforms};
 use crate::request_info::RequestInfo;
 use crate::{ApiServer, Body, node_proxy, responses};
-use options::Query;
+pub(crate) use options::Query;
 
 /// A request for objects of a row, as an endpoint sees it.
 pub(crate) struct Call {

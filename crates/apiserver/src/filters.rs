@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use api::kinds::{self, Resource};
+use apimachinery::duration;
 use apimachinery::status::StatusError;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
 use k8s_openapi::api::core::v1::Pod;
+use tokio::time::Instant as Deadline;
 
 use crate::admission::Admission;
 use crate::authn::{self, UserInfo};
@@ -158,6 +160,7 @@ impl ApiServer {
         info: &RequestInfo,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, StatusError> {
+        let deadline = deadline(info, &request)?;
         let user = self.authenticate(&mut request).await?;
         self.authorize(info, &user).await?;
         let _turn = self.flow.admit(info, &user).await?;
@@ -167,10 +170,10 @@ impl ApiServer {
             return self.answer_path(&request.into_parts().0);
         }
         let answer = endpoints::route(self, info, request);
-        if info.is_long_running() {
+        let Some(deadline) = deadline else {
             return answer.await;
-        }
-        tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(too_slow()))
+        };
+        tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// Answers for what is no resource: health, discovery, OpenAPI, metrics.
@@ -251,6 +254,29 @@ pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
         path: info.path.clone(),
         resource_request: info.resource_request,
     }
+}
+
+/// When a request must be answered: after the time its `timeout` parameter gives, or [`REQUEST_TIMEOUT`] if that is shorter
+/// or the parameter is zero or absent. `None` for requests that may run on.
+fn deadline<B>(info: &RequestInfo, request: &Request<B>) -> Result<Option<Deadline>, StatusError> {
+    if info.is_long_running() {
+        return Ok(None);
+    }
+    let query = endpoints::Query::parse(request.uri().query().unwrap_or_default());
+    let wanted = match query.text("timeout") {
+        "" => Duration::ZERO,
+        text => requested_timeout(text)?,
+    };
+    let chosen = if wanted.is_zero() { REQUEST_TIMEOUT } else { wanted.min(REQUEST_TIMEOUT) };
+    Ok(Some(Deadline::now() + chosen))
+}
+
+/// A `timeout` parameter; a negative one counts as none.
+fn requested_timeout(text: &str) -> Result<Duration, StatusError> {
+    let parsed = duration::parse(text).map_err(|error| {
+        StatusError::bad_request(format!("invalid timeout specified in the request URL - {error}"))
+    })?;
+    Ok(Duration::try_from(parsed).unwrap_or_default())
 }
 
 /// The client's id for the request, or a new one.

@@ -175,27 +175,13 @@ pub struct ImageArgs {
 /// # Errors
 /// When it is something else.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("{text:?} is not a duration such as 60s or 2m");
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(std::time::Duration::from_secs(seconds.into()));
     }
-    let (mut total, mut number) = (0u64, String::new());
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        let n: u64 = std::mem::take(&mut number).parse().map_err(|_| wrong())?;
-        let unit = match c {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            _ => return Err(wrong()),
-        };
-        total = n.checked_mul(unit).and_then(|n| total.checked_add(n)).ok_or_else(wrong)?;
-    }
-    let whole = number.is_empty() && !text.is_empty();
-    whole.then(|| std::time::Duration::from_secs(total)).ok_or_else(wrong)
+    let parsed = apimachinery::duration::parse(text).ok();
+    parsed
+        .and_then(|duration| duration.try_into().ok())
+        .ok_or_else(|| format!("{text:?} is not a duration such as 60s or 2m"))
 }
 
 #[cfg(test)]

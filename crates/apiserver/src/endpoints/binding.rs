@@ -51,7 +51,8 @@ pub(super) async fn create_in_collection(
 pub(super) async fn create(mut call: Call, body: Body) -> Result<Response<Body>, StatusError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let bytes = payload::read(&call.parts.headers, body).await?;
-    let binding: Binding = payload::value("Binding", &call.parts.headers, &bytes)?;
+    let (binding, warnings): (Binding, _) =
+        payload::typed(&call.parts.headers, &bytes, options.field_validation)?;
     check(&mut call, &binding)?;
     let decide = |current: Option<&Current>| {
         let current = current.ok_or_else(|| call.not_found())?;
@@ -60,7 +61,9 @@ pub(super) async fn create(mut call: Call, body: Body) -> Result<Response<Body>,
     call.server.storage.update(call.resource, &call.key(), options.mode, decide).await?;
     let mut done = status::success();
     done.code = Some(i32::from(StatusCode::CREATED.as_u16()));
-    Ok(responses::value(StatusCode::CREATED, &done, call.accepted.format))
+    let mut response = responses::value(StatusCode::CREATED, &done, call.accepted.format);
+    responses::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 fn check(call: &mut Call, binding: &Binding) -> Result<(), StatusError> {

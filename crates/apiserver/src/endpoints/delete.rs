@@ -81,7 +81,7 @@ pub(super) async fn options(call: &Call, body: Body) -> Result<DeleteOptions, St
     let options = if bytes.is_empty() {
         from_query(&call.query)?
     } else {
-        payload::value("DeleteOptions", &call.parts.headers, &bytes)?
+        payload::delete_options(&call.parts.headers, &bytes)?
     };
     refuse("DeleteOptions", validate(&options))?;
     Ok(options)
@@ -112,7 +112,7 @@ fn validate(options: &DeleteOptions) -> ErrorList {
     if let Some(unknown) =
         policy.filter(|policy| !matches!(*policy, "Foreground" | "Background" | "Orphan"))
     {
-        errors.push(field::not_supported(&at, unknown, &["Background", "Foreground", "Orphan"]));
+        errors.push(field::not_supported(&at, unknown, &["Foreground", "Background", "Orphan", "nil"]));
     }
     let dry_run: Vec<&str> = options.dry_run.iter().flatten().map(String::as_str).collect();
     errors.extend(validate_dry_run(&dry_run));

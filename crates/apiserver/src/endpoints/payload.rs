@@ -4,14 +4,18 @@
 //! Invariant: a body is decoded once.
 
 use api::kinds::{self, Resource};
-use apimachinery::object::{DecodeError, Decoded, FieldValidation, Object};
+use apimachinery::object::{
+    DecodeError, Decoded, FieldValidation, KubeObject, Object, codec, decode_plain,
+};
 use apimachinery::status::StatusError;
 use apimachinery::yaml;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, OwnerReference};
+use k8s_openapi::{Metadata, Resource as Typed};
+use serde::de::DeserializeOwned;
 
 use super::Call;
 use crate::Body;
@@ -117,27 +121,67 @@ fn unrecognized(kind: &str, error: impl std::fmt::Display) -> StatusError {
     ))
 }
 
-/// The value of a small body that is no object of the kind table, such as `DeleteOptions` or a `Binding`.
+/// `DeleteOptions` from a body. Fields that are unknown are dropped: Kubernetes has no field validation for them.
 ///
 /// # Errors
 /// As [`object`].
-pub(crate) fn value<T: serde::de::DeserializeOwned>(
-    kind: &str,
+pub(crate) fn delete_options(
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<DeleteOptions, StatusError> {
+    const KIND: &str = "DeleteOptions";
+    let json = match negotiation::content_type(headers)? {
+        BodyFormat::Yaml => {
+            let document = yaml::parse(bytes).map_err(|error| unrecognized(KIND, error))?;
+            document.value.to_string().into()
+        }
+        BodyFormat::Json => bytes.clone(),
+        BodyFormat::Protobuf => protobuf(bytes)?.to_string().into(),
+    };
+    let decoded = decode_plain(&json, KIND, FieldValidation::Ignore);
+    decoded.map(|(options, _)| options).map_err(|error| undecodable(&error))
+}
+
+/// The typed value of a body that is no object of the kind table but is read as strictly as one, such as a `Scale` or a
+/// `Binding`, and warnings about its fields.
+///
+/// # Errors
+/// As [`object`].
+pub(crate) fn typed<K>(
     headers: &HeaderMap,
     bytes: &[u8],
-) -> Result<T, StatusError> {
-    match negotiation::content_type(headers)? {
-        BodyFormat::Yaml => {
-            let document = yaml::parse(bytes).map_err(|error| unrecognized(kind, error))?;
-            serde_json::from_value(document.value).map_err(|error| unrecognized(kind, error))
-        }
-        BodyFormat::Json => {
-            serde_json::from_slice(bytes).map_err(|error| unrecognized(kind, error))
-        }
-        BodyFormat::Protobuf => {
-            serde_json::from_value(protobuf(bytes)?).map_err(|error| unrecognized(kind, error))
-        }
-    }
+    validation: FieldValidation,
+) -> Result<(K, Vec<String>), StatusError>
+where
+    K: KubeObject + Clone + Default + DeserializeOwned + Typed + Metadata<Ty = ObjectMeta>,
+{
+    let codec = codec::<K>();
+    let decoded = match negotiation::content_type(headers)? {
+        BodyFormat::Yaml => codec.decode_yaml(bytes, validation),
+        BodyFormat::Json => codec.decode(bytes, validation),
+        BodyFormat::Protobuf => codec.from_value(protobuf(bytes)?, validation),
+    };
+    read_as(decoded)
+}
+
+/// As [`typed`], from a tree such as a patched document.
+pub(crate) fn typed_tree<K>(
+    tree: serde_json::Value,
+    validation: FieldValidation,
+) -> Result<(K, Vec<String>), StatusError>
+where
+    K: KubeObject + Clone + Default + DeserializeOwned + Typed + Metadata<Ty = ObjectMeta>,
+{
+    read_as(codec::<K>().from_value(tree, validation))
+}
+
+fn read_as<K: KubeObject + Clone>(
+    decoded: Result<Decoded, DecodeError>,
+) -> Result<(K, Vec<String>), StatusError> {
+    let Decoded { object, warnings } = decoded.map_err(|error| undecodable(&error))?;
+    let value = object.as_any().downcast_ref::<K>().cloned();
+    let value = value.ok_or_else(|| StatusError::internal("a codec made another type"))?;
+    Ok((value, warnings))
 }
 
 /// Drops repeated owner references, with a warning.

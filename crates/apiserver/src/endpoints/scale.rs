@@ -33,7 +33,8 @@ pub(super) async fn get(call: &Call) -> Result<Response<Body>, StatusError> {
 pub(super) async fn update(call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let bytes = payload::read(&call.parts.headers, body).await?;
-    let wanted: Scale = payload::value("Scale", &call.parts.headers, &bytes)?;
+    let (wanted, warnings): (Scale, _) =
+        payload::typed(&call.parts.headers, &bytes, options.field_validation)?;
     let (given, expected) = (wanted.metadata.name.as_deref().unwrap_or_default(), &call.info.name);
     if given != expected {
         let message = format!(
@@ -41,7 +42,7 @@ pub(super) async fn update(call: &Call, body: Body) -> Result<Response<Body>, St
         );
         return Err(StatusError::bad_request(message));
     }
-    write(call, options.mode, |_| Ok(wanted.clone())).await
+    write(call, options.mode, |_| Ok((wanted.clone(), warnings.clone()))).await
 }
 
 /// Answers a PATCH.
@@ -51,7 +52,7 @@ pub(super) async fn patch(call: &Call, body: Body) -> Result<Response<Body>, Sta
     let patched = |current: &Scale| {
         let original: Value = serde_json::to_value(current).map_err(StatusError::internal)?;
         let value = patch.apply(&original, SCHEMA_NAME)?;
-        serde_json::from_value(value).map_err(|error| StatusError::bad_request(error.to_string()))
+        payload::typed_tree(value, options.field_validation)
     };
     write(call, options.mode, patched).await
 }
@@ -59,12 +60,13 @@ pub(super) async fn patch(call: &Call, body: Body) -> Result<Response<Body>, Sta
 async fn write(
     call: &Call,
     mode: Mode,
-    wanted: impl Fn(&Scale) -> Result<Scale, StatusError>,
+    wanted: impl Fn(&Scale) -> Result<(Scale, Vec<String>), StatusError>,
 ) -> Result<Response<Body>, StatusError> {
     let mut warnings = Vec::new();
     let decide = |current: Option<&Current>| {
         let current = current.ok_or_else(|| call.not_found())?;
-        let scale = wanted(&scale_of(call, current)?)?;
+        let (scale, found) = wanted(&scale_of(call, current)?)?;
+        warnings = found;
         rescale(call, &scale, current, &mut warnings)
     };
     let updated = call.server.storage.update(call.resource, &call.key(), mode, decide).await?;

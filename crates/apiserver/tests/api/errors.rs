@@ -51,6 +51,33 @@ async fn api_bad_paths_and_methods_are_refused_as_kubernetes_does() {
 }
 
 #[tokio::test]
+async fn malformed_timeouts_are_refused_before_anything_else() {
+    let server = Server::start().await;
+    for path in [MAPS, "/version", "/api/v1/namespaces"] {
+        let answer = server.get(&format!("{path}?timeout=5x")).await;
+        let message = "invalid timeout specified in the request URL - time: unknown unit \"x\" in duration \"5x\"";
+        assert_eq!(answer.failure(), (400, "BadRequest".to_owned(), message.to_owned()), "{path}");
+    }
+    for timeout in ["0", "0s", "32s", "-1s", "2h", ""] {
+        let answer = server.get(&format!("{MAPS}?timeout={timeout}")).await;
+        assert_eq!(answer.status, 200, "{timeout}");
+    }
+    server.watch(&format!("{MAPS}?watch=true&timeout=5x")).await;
+}
+
+#[tokio::test]
+async fn requests_end_with_the_timeout_their_client_wished_for() {
+    let server = Server::start().await;
+    let mut request = Request::new(Body::from_stream(futures::stream::pending()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = format!("{MAPS}?timeout=50ms").parse().unwrap();
+    request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    request.extensions_mut().insert(crate::support::admin());
+    let answer = collect(server.api.handle(request).await).await;
+    assert_eq!(answer.failure().0, 504);
+}
+
+#[tokio::test]
 async fn api_status_details_name_the_object() {
     let server = Server::start().await;
     let status = server.get("/apis/apps/v1/namespaces/default/deployments/x").await.expect(404);

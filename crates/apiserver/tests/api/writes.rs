@@ -262,6 +262,50 @@ async fn binding_gives_a_pod_its_node_once() {
 }
 
 #[tokio::test]
+async fn api_14_fields_of_scales_and_bindings_are_validated_like_those_of_objects() {
+    let server = Server::start().await;
+    server.post(DEPLOYMENTS, deployment("d")).await.expect(201);
+    server.post(PODS, pod("p")).await.expect(201);
+    let scale = json!({"metadata": {"name": "d"}, "spec": {"replicas": 2, "foo": 1}});
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n", "foo": 1}});
+    let scale_path = format!("{DEPLOYMENTS}/d/scale");
+    let strict = server.put(&format!("{scale_path}?fieldValidation=Strict"), scale.clone()).await;
+    let message = "Scale in version \"v1\" cannot be handled as a Scale: strict decoding error: unknown field \"spec.foo\"";
+    assert_eq!(strict.failure(), (400, "BadRequest".to_owned(), message.to_owned()));
+    let binding_path = format!("{PODS}/p/binding");
+    let strict =
+        server.post(&format!("{binding_path}?fieldValidation=Strict"), binding.clone()).await;
+    let message = "Binding in version \"v1\" cannot be handled as a Binding: strict decoding error: unknown field \"target.foo\"";
+    assert_eq!(strict.failure(), (400, "BadRequest".to_owned(), message.to_owned()));
+    let ignored = server.put(&format!("{scale_path}?fieldValidation=Ignore"), scale.clone()).await;
+    assert_eq!((ignored.status.as_u16(), ignored.warnings()), (200, vec![]));
+    let warned = server.put(&scale_path, scale).await;
+    assert_eq!(warned.warnings(), ["299 - \"unknown field \\\"spec.foo\\\"\""]);
+    let patch = json!({"spec": {"bar": 3}});
+    let patched = server.patch(&scale_path, "merge-patch", patch.clone()).await;
+    assert_eq!(patched.warnings(), ["299 - \"unknown field \\\"spec.bar\\\"\""]);
+    let strict = format!("{scale_path}?fieldValidation=Strict");
+    assert_eq!(server.patch(&strict, "merge-patch", patch).await.status, 422);
+    let warned = server.post(&binding_path, binding).await;
+    assert_eq!(warned.warnings(), ["299 - \"unknown field \\\"target.foo\\\"\""]);
+}
+
+#[tokio::test]
+async fn delete_options_of_another_kind_are_refused_and_unknown_fields_dropped() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/configmaps/m";
+    server.post("/api/v1/namespaces/default/configmaps", crate::support::config_map("m")).await;
+    let other = server.delete(path, json!({"kind": "Pod", "apiVersion": "v1"})).await;
+    assert_eq!(other.failure().0, 400);
+    let policy = json!({"propagationPolicy": "Never"});
+    let message = "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+    assert_eq!(server.delete(path, policy).await.failure().2, message);
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "apps/v1", "foo": true});
+    let deleted = server.delete(&format!("{path}?fieldValidation=Strict"), options).await;
+    assert_eq!((deleted.status.as_u16(), deleted.warnings()), (200, vec![]));
+}
+
+#[tokio::test]
 async fn api_13_pod_gets_what_admission_adds() {
     let server = Server::start().await;
     let made = server.post(PODS, pod("p")).await.expect(201);
