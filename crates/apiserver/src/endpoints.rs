@@ -44,6 +44,7 @@ pub(crate) struct Call {
     pub(crate) parts: Parts,
     pub(crate) query: Query,
     pub(crate) accepted: Accepted,
+    pub(crate) allocation: service::Allocation,
 }
 
 impl Call {
@@ -97,8 +98,16 @@ pub(crate) async fn route(
         Transforms::Allowed,
     )?;
     let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
-    let call =
-        Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
+    let call = Call {
+        server: server.clone(),
+        resource,
+        info: info.clone(),
+        user,
+        parts,
+        query,
+        accepted,
+        allocation: Default::default(),
+    };
     if info.subresource.is_empty() {
         main_resource(call, body).await
     } else {

@@ -90,6 +90,16 @@ impl ServiceAddresses {
         Ok(())
     }
 
+    /// Gives every address back that the Service with this uid holds.
+    pub(crate) async fn release_all(&self, uid: &str) -> Result<(), StatusError> {
+        let reserved = self.store.list(PREFIX, Page::default()).await.map_err(status_of)?.value;
+        for entry in reserved.into_iter().filter(|entry| owner(entry).0 == uid) {
+            let expect = Expect::Revision(entry.mod_revision);
+            self.store.delete(entry.key, expect).await.map_err(status_of)?;
+        }
+        Ok(())
+    }
+
     async fn reserve_one(
         &self,
         address: IpAddr,

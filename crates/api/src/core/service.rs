@@ -9,7 +9,7 @@ mod defaults;
 mod validation;
 mod warnings;
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::meta::{self, NameRule};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServiceSpec, ServiceStatus};
@@ -98,6 +98,17 @@ impl KindStrategy for Service {
     fn same_spec(&self, other: &Self) -> bool {
         self.spec == other.spec
     }
+}
+
+/// Holds `clusterIP` and `clusterIPs` of a new service together, and says what is wrong with them, before an address is
+/// allocated.
+pub fn settle_addresses(spec: &mut ServiceSpec) -> ErrorList {
+    let mut errors = ErrorList::new();
+    if text(&spec.type_) != EXTERNAL_NAME {
+        cluster_ips::complete(spec);
+        cluster_ips::validate(spec, &Path::new("spec"), &mut errors);
+    }
+    errors
 }
 
 /// Whether clients resolve the service to its pods instead of an address.

@@ -42,8 +42,16 @@ pub(super) async fn create_in_collection(
     let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
     let resource = kinds::of::<Pod>();
     let query = Query::parse(&text);
-    let call =
-        Call { server: server.clone(), resource, info: info.clone(), user, parts, query, accepted };
+    let call = Call {
+        server: server.clone(),
+        resource,
+        info: info.clone(),
+        user,
+        parts,
+        query,
+        accepted,
+        allocation: Default::default(),
+    };
     create(call, body).await
 }
 

@@ -112,7 +112,11 @@ fn validate(options: &DeleteOptions) -> ErrorList {
     if let Some(unknown) =
         policy.filter(|policy| !matches!(*policy, "Foreground" | "Background" | "Orphan"))
     {
-        errors.push(field::not_supported(&at, unknown, &["Foreground", "Background", "Orphan", "nil"]));
+        errors.push(field::not_supported(
+            &at,
+            unknown,
+            &["Foreground", "Background", "Orphan", "nil"],
+        ));
     }
     let dry_run: Vec<&str> = options.dry_run.iter().flatten().map(String::as_str).collect();
     errors.extend(validate_dry_run(&dry_run));

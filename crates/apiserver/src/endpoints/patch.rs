@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::options::WriteOptions;
 use super::update::{self, Part};
-use super::{Call, output, payload};
+use super::{Call, output, payload, service};
 use crate::negotiation;
 use crate::storage::{Change, Current};
 use crate::{Body, responses};
@@ -103,7 +103,7 @@ impl Patch {
         Ok((decoded.object, warnings))
     }
 
-    fn refused(&self, call: &Call, error: &DecodeError) -> StatusError {
+    pub(super) fn refused(&self, call: &Call, error: &DecodeError) -> StatusError {
         match error {
             DecodeError::OtherKind { .. } | DecodeError::Unreadable { .. } => {
                 payload::undecodable(error)
@@ -143,8 +143,7 @@ pub(crate) async fn patch(
         update::check_name(call, object.as_ref())?;
         update::change(call, part, object, current, &mut rule_warnings)
     };
-    let updated =
-        call.server.storage.update(call.resource, &call.key(), options.mode, decide).await?;
+    let updated = service::update(call, options.mode, decide).await?;
     let stored = update::settle(call, updated, options.mode).await;
     let mut response = output::object(call, StatusCode::OK, stored)?;
     decode_warnings.append(&mut rule_warnings);

@@ -161,27 +161,27 @@ where
         BodyFormat::Json => codec.decode(bytes, validation),
         BodyFormat::Protobuf => codec.from_value(protobuf(bytes)?, validation),
     };
-    read_as(decoded)
+    decoded.map(read_as).map_err(|error| undecodable(&error))
 }
 
 /// As [`typed`], from a tree such as a patched document.
+///
+/// # Errors
+/// What is wrong with the tree.
 pub(crate) fn typed_tree<K>(
     tree: serde_json::Value,
     validation: FieldValidation,
-) -> Result<(K, Vec<String>), StatusError>
+) -> Result<(K, Vec<String>), DecodeError>
 where
     K: KubeObject + Clone + Default + DeserializeOwned + Typed + Metadata<Ty = ObjectMeta>,
 {
-    read_as(codec::<K>().from_value(tree, validation))
+    codec::<K>().from_value(tree, validation).map(read_as)
 }
 
-fn read_as<K: KubeObject + Clone>(
-    decoded: Result<Decoded, DecodeError>,
-) -> Result<(K, Vec<String>), StatusError> {
-    let Decoded { object, warnings } = decoded.map_err(|error| undecodable(&error))?;
-    let value = object.as_any().downcast_ref::<K>().cloned();
-    let value = value.ok_or_else(|| StatusError::internal("a codec made another type"))?;
-    Ok((value, warnings))
+fn read_as<K: KubeObject + Clone + Default>(decoded: Decoded) -> (K, Vec<String>) {
+    // A codec makes its own type and no other.
+    let value = decoded.object.as_any().downcast_ref::<K>().cloned();
+    (value.unwrap_or_default(), decoded.warnings)
 }
 
 /// Drops repeated owner references, with a warning.

@@ -53,6 +53,7 @@ pub(super) async fn patch(call: &Call, body: Body) -> Result<Response<Body>, Sta
         let original: Value = serde_json::to_value(current).map_err(StatusError::internal)?;
         let value = patch.apply(&original, SCHEMA_NAME)?;
         payload::typed_tree(value, options.field_validation)
+            .map_err(|error| patch.refused(call, &error))
     };
     write(call, options.mode, patched).await
 }
@@ -66,8 +67,10 @@ async fn write(
     let decide = |current: Option<&Current>| {
         let current = current.ok_or_else(|| call.not_found())?;
         let (scale, found) = wanted(&scale_of(call, current)?)?;
-        warnings = found;
-        rescale(call, &scale, current, &mut warnings)
+        let mut of_workload = Vec::new();
+        let change = rescale(call, &scale, current, &mut of_workload);
+        warnings = [found, of_workload].concat();
+        change
     };
     let updated = call.server.storage.update(call.resource, &call.key(), mode, decide).await?;
     let stored = update::settle(call, updated, mode).await;

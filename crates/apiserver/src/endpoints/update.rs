@@ -70,8 +70,7 @@ pub(crate) async fn update(
             let current = current.ok_or_else(|| call.not_found())?;
             change(call, part, object.clone_object(), current, &mut found)
         };
-        let updated =
-            call.server.storage.update(call.resource, &call.key(), options.mode, decide).await;
+        let updated = service::update(call, options.mode, decide).await;
         match updated {
             Err(error) if error.is_not_found() && creates(call, part).await? => continue,
             other => {
@@ -124,8 +123,11 @@ pub(super) async fn settle(call: &Call, updated: Updated, mode: Mode) -> Encoded
     if mode == Mode::DryRun {
         return object;
     }
-    if deleted && std::ptr::eq(call.resource, kinds::of::<Service>()) {
-        service::release(&call.server, &object).await;
+    if std::ptr::eq(call.resource, kinds::of::<Service>()) {
+        match deleted {
+            true => service::release(&call.server, &object).await,
+            false => service::release_unused(&call.server, &object).await,
+        }
     }
     if std::ptr::eq(call.resource, kinds::of::<Namespace>()) {
         // Admission looks at namespaces in memory: from the answer on, nothing may be created in one that is ending. Should memory
@@ -170,7 +172,7 @@ pub(super) fn change(
     })?;
     match part {
         Part::Main => {
-            service::keep_allocated(new.as_mut(), old)?;
+            service::keep_allocated(call, new.as_mut(), old)?;
             strategy.prepare_update(new.as_mut(), old);
         }
         Part::Status => strategy.prepare_status_update(new.as_mut(), old),

@@ -336,6 +336,72 @@ async fn pod_with_an_unknown_service_account_is_forbidden() {
 }
 
 #[tokio::test]
+async fn service_that_becomes_an_external_name_gives_its_address_back_and_gets_one_again() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str, ip: &str| json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+    server.post(path, service("a", "10.43.0.11")).await.expect(201);
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
+    let made =
+        server.patch(&format!("{path}/a"), "merge-patch", external.clone()).await.expect(200);
+    for gone in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        assert_eq!(made["spec"][gone], Value::Null, "{gone}");
+    }
+    server.post(path, service("b", "10.43.0.11")).await.expect(201);
+    let wished =
+        |ip: &str| json!({"spec": {"type": "ClusterIP", "externalName": null, "clusterIP": ip}});
+    let taken = server.patch(&format!("{path}/a"), "merge-patch", wished("10.43.0.11")).await;
+    let message = "Service \"a\" is invalid: spec.clusterIPs: Invalid value: [\"10.43.0.11\"]: failed to allocate IP: provided IP is already allocated";
+    assert_eq!(taken.failure().2, message);
+    let back = server.patch(&format!("{path}/a"), "merge-patch", wished("10.43.0.12")).await;
+    let mut back = back.expect(200);
+    assert_eq!(back["spec"]["clusterIPs"], json!(["10.43.0.12"]));
+    assert_eq!(back["spec"]["ipFamilyPolicy"], "SingleStack");
+    assert_eq!(server.post(path, service("c", "10.43.0.12")).await.failure().0, 422);
+    server.patch(&format!("{path}/a"), "merge-patch", external).await.expect(200);
+    back["spec"]["clusterIP"] = json!("");
+    back["spec"]["clusterIPs"] = json!([]);
+    back["metadata"]["resourceVersion"] = Value::Null;
+    let any = server.put(&format!("{path}/a"), back).await.expect(200);
+    assert!(any["spec"]["clusterIP"].as_str().is_some_and(|ip| ip.starts_with("10.43.")), "{any}");
+}
+
+#[tokio::test]
+async fn service_addresses_that_contradict_each_other_are_refused() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/services";
+    let table = [
+        (
+            json!({"clusterIPs": ["10.43.0.11"]}),
+            "spec.clusterIPs: Invalid value: [\"10.43.0.11\"]: must be empty when `clusterIP` is not specified",
+        ),
+        (
+            json!({"clusterIP": "10.43.0.11", "clusterIPs": ["10.43.0.12"]}),
+            "spec.clusterIPs: Invalid value: [\"10.43.0.12\"]: first value must match `clusterIP`",
+        ),
+        (
+            json!({"clusterIP": "fd00::1"}),
+            "spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: IPv6 is not configured on this cluster",
+        ),
+        (
+            json!({"ipFamilies": ["IPv6"]}),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+    ];
+    for (mut spec, message) in table {
+        spec["ports"] = json!([{"port": 80}]);
+        let refused = server.post(path, json!({"metadata": {"name": "s"}, "spec": spec})).await;
+        let message = format!("Service \"s\" is invalid: {message}");
+        assert_eq!(refused.failure(), (422, "Invalid".to_owned(), message));
+    }
+    let headless =
+        json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
+    let made = server.post(path, headless).await.expect(201);
+    assert_eq!(made["spec"]["ipFamilyPolicy"], "RequireDualStack");
+    assert_eq!(made["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+}
+
+#[tokio::test]
 async fn service_addresses_are_unique_and_returned() {
     let server = Server::start().await;
     let path = "/api/v1/namespaces/default/services";
