@@ -206,7 +206,9 @@ async fn follow(
             let line: Vec<u8> = rest.drain(..=end).collect();
             match waiting.take() {
                 // The first event is the object as it was.
-                Some(ready) => drop(ready.wait().await),
+                Some(ready) => {
+                    ready.wait().await;
+                }
                 None => delays.push(now.saturating_sub(sent_at(&line)?)),
             }
         }
