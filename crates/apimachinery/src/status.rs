@@ -247,6 +247,14 @@ impl StatusError {
         Self::new(406, "NotAcceptable", message, None)
     }
 
+    /// 406: a value of that Go type has no protobuf form.
+    pub fn not_encodable(go_type: &str) -> Self {
+        let message = format!(
+            "object {go_type} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
+        );
+        Self::new(406, "NotAcceptable", message, None)
+    }
+
     /// 415: the body's media type is not understood.
     pub fn unsupported_media_type<S: AsRef<str>>(accepted: &[S]) -> Self {
         let list = joined(accepted);

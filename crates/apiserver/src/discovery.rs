@@ -8,9 +8,10 @@ pub(crate) mod prepared;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api::kinds::{Resource, Subresource};
+use api::schema::protobuf;
 use apimachinery::status::StatusError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -56,10 +57,19 @@ const GROUP_ORDER: &[&str] = &[
 const ADDRESSES: &str = "serverAddressByClientCIDRs";
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
-/// The versions of the aggregated form, newest first, with their content types.
-const AGGREGATED: [(&str, &str); 2] = [
-    ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-    ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+const PROTOBUF: &str = protobuf::MEDIA_TYPE;
+/// The versions of the aggregated form, newest first, with their content types in JSON and in protobuf.
+const AGGREGATED: [(&str, &str, &str); 2] = [
+    (
+        "v2",
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    ),
+    (
+        "v2beta1",
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    ),
 ];
 
 /// The discovery documents of one set of rows.
@@ -70,9 +80,34 @@ pub struct Discovery {
 /// One path's document in the forms it can be had in.
 struct Document {
     value: Value,
-    json: Prepared,
+    legacy: Forms,
     /// By version of the aggregated form; empty where there is none.
-    aggregated: Vec<(&'static str, Prepared)>,
+    aggregated: Vec<(&'static str, Forms)>,
+}
+
+/// A document in JSON, and in protobuf once somebody has asked for that.
+struct Forms {
+    json: Prepared,
+    protobuf_type: &'static str,
+    protobuf: OnceLock<Option<Prepared>>,
+}
+
+impl Forms {
+    fn new(json_type: &'static str, protobuf_type: &'static str, value: &Value) -> Self {
+        let json = Prepared::new(json_type, value.to_string().into_bytes());
+        Self { json, protobuf_type, protobuf: OnceLock::new() }
+    }
+
+    fn legacy(value: &Value) -> Self {
+        Self::new(JSON, PROTOBUF, value)
+    }
+
+    /// In protobuf, if it has such a form.
+    fn protobuf(&self) -> &Prepared {
+        let encode =
+            || Some(Prepared::new(self.protobuf_type, protobuf::encode(self.json.bytes()).ok()?));
+        self.protobuf.get_or_init(encode).as_ref().unwrap_or(&self.json)
+    }
 }
 
 /// What a client accepts.
@@ -80,7 +115,9 @@ struct Document {
 enum Form {
     Json,
     Yaml,
+    Protobuf,
     Aggregated(&'static str),
+    AggregatedProtobuf(&'static str),
 }
 
 impl Discovery {
@@ -121,13 +158,11 @@ impl Discovery {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return Some(method_not_allowed());
         }
+        if !document.is_object() {
+            return Some(document.legacy.json.respond(parts));
+        }
         Some(match accepted(parts, &document.aggregated) {
-            Some(form @ (Form::Json | Form::Yaml)) if document.value.get(ADDRESSES).is_some() => {
-                document.addressed(parts, form)
-            }
-            Some(Form::Json) => document.json.respond(parts),
-            Some(Form::Yaml) => yaml(&document.value),
-            Some(Form::Aggregated(version)) => document.in_version(version).respond(parts),
+            Some(form) => document.respond(parts, form),
             None => not_acceptable(document.aggregated.is_empty()),
         })
     }
@@ -135,41 +170,60 @@ impl Discovery {
 
 impl Document {
     fn legacy(value: Value) -> Self {
-        Self { json: prepare(JSON, &value), value, aggregated: Vec::new() }
+        Self { legacy: Forms::legacy(&value), value, aggregated: Vec::new() }
     }
 
     fn with_aggregated(value: Value, items: &[Value]) -> Self {
-        let aggregated = AGGREGATED.map(|(version, content_type)| {
+        let aggregated = AGGREGATED.map(|(version, json_type, protobuf_type)| {
             let list = json!({
                 "kind": "APIGroupDiscoveryList",
                 "apiVersion": format!("apidiscovery.k8s.io/{version}"),
                 "metadata": {},
                 "items": items,
             });
-            (version, prepare(content_type, &list))
+            (version, Forms::new(json_type, protobuf_type, &list))
         });
         Self { aggregated: aggregated.into(), ..Self::legacy(value) }
     }
 
-    /// The document with the address by which this client reached the server.
+    /// `/version` and `/` are no API objects: they are JSON whatever a client accepts.
+    fn is_object(&self) -> bool {
+        self.value.get("kind").is_some()
+    }
+
+    fn respond(&self, parts: &Parts, form: Form) -> Response<Body> {
+        let in_version = |version| {
+            self.aggregated
+                .iter()
+                .find(|(v, _)| *v == version)
+                .map_or(&self.legacy, |(_, forms)| forms)
+        };
+        match form {
+            Form::Aggregated(version) => in_version(version).json.respond(parts),
+            Form::AggregatedProtobuf(version) => in_version(version).protobuf().respond(parts),
+            form => self.addressed(parts, form),
+        }
+    }
+
+    /// The document, with the address by which this client reached the server where it names one.
     fn addressed(&self, parts: &Parts, form: Form) -> Response<Body> {
+        if self.value.get(ADDRESSES).is_none() {
+            return unaggregated(&self.value, &self.legacy, parts, form);
+        }
         let host = parts.headers.get(HOST).and_then(|h| h.to_str().ok());
         let address = parts.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
         let mut value = self.value.clone();
         value[ADDRESSES] = json!([{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }]);
-        if form == Form::Yaml { yaml(&value) } else { prepare(JSON, &value).respond(parts) }
-    }
-
-    fn in_version(&self, version: &str) -> &Prepared {
-        self.aggregated
-            .iter()
-            .find(|(v, _)| *v == version)
-            .map_or(&self.json, |(_, prepared)| prepared)
+        unaggregated(&value, &Forms::legacy(&value), parts, form)
     }
 }
 
-fn prepare(content_type: &'static str, value: &Value) -> Prepared {
-    Prepared::new(content_type, value.to_string().into_bytes())
+fn unaggregated(value: &Value, forms: &Forms, parts: &Parts, form: Form) -> Response<Body> {
+    match form {
+        Form::Yaml => yaml(value),
+        Form::Protobuf => forms.protobuf().respond(parts),
+        _ => forms.json.respond(parts),
+    }
 }
 
 fn version_path(group: &str, version: &str) -> String {
@@ -376,7 +430,7 @@ fn storage_version_hash(group: &str, version: &str, kind: &str) -> String {
 }
 
 /// The first form of the Accept header that the document can be had in, by descending quality.
-fn accepted(parts: &Parts, aggregated: &[(&'static str, Prepared)]) -> Option<Form> {
+fn accepted(parts: &Parts, aggregated: &[(&'static str, Forms)]) -> Option<Form> {
     let header = parts
         .headers
         .get_all(ACCEPT)
@@ -398,7 +452,7 @@ fn accepted(parts: &Parts, aggregated: &[(&'static str, Prepared)]) -> Option<Fo
     clauses.first().map(|(_, form)| *form)
 }
 
-fn clause_form(clause: &str, aggregated: &[(&'static str, Prepared)]) -> Option<(f32, Form)> {
+fn clause_form(clause: &str, aggregated: &[(&'static str, Forms)]) -> Option<(f32, Form)> {
     let mut pieces = clause.split(';').map(str::trim);
     let media = pieces.next()?;
     let parameters: BTreeMap<&str, &str> = pieces.filter_map(|p| p.split_once('=')).collect();
@@ -406,10 +460,15 @@ fn clause_form(clause: &str, aggregated: &[(&'static str, Prepared)]) -> Option<
     let form = match (media, parameters.get("as")) {
         (JSON | "application/*" | "*/*", None) => Form::Json,
         (YAML, None) => Form::Yaml,
-        (JSON, Some(&"APIGroupDiscoveryList"))
+        (PROTOBUF, None) => Form::Protobuf,
+        (JSON | PROTOBUF, Some(&"APIGroupDiscoveryList"))
             if parameters.get("g") == Some(&"apidiscovery.k8s.io") =>
         {
-            Form::Aggregated(aggregated.iter().find(|(v, _)| parameters.get("v") == Some(v))?.0)
+            let version = aggregated.iter().find(|(v, _)| parameters.get("v") == Some(v))?.0;
+            match media {
+                PROTOBUF => Form::AggregatedProtobuf(version),
+                _ => Form::Aggregated(version),
+            }
         }
         _ => return None,
     };
@@ -429,8 +488,9 @@ fn not_acceptable(legacy_only: bool) -> Response<Body> {
     } else {
         ", application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     };
-    let message =
-        format!("only the following media types are accepted: {JSON}, {YAML}{aggregated}");
+    let message = format!(
+        "only the following media types are accepted: {JSON}, {YAML}, {PROTOBUF}{aggregated}"
+    );
     text(StatusCode::NOT_ACCEPTABLE, message)
 }
 

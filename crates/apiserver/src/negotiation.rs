@@ -1,8 +1,9 @@
 //! Which format a client sends and wants.
 //!
 //! Counterpart in Kubernetes: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
-//! JSON and YAML are served; clients that prefer protobuf or CBOR name JSON as well. Bodies may be protobuf too.
+//! JSON, YAML and protobuf are served and read; clients that prefer CBOR name one of them as well.
 
+use api::schema::protobuf;
 use apimachinery::status::StatusError;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
@@ -17,6 +18,8 @@ pub enum Format {
     PrettyJson,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 impl Format {
@@ -25,6 +28,16 @@ impl Format {
         match self {
             Self::Json | Self::PrettyJson => "application/json",
             Self::Yaml => "application/yaml",
+            Self::Protobuf => protobuf::MEDIA_TYPE,
+        }
+    }
+
+    /// The media type of a watch, which is no watch in YAML.
+    pub fn watch_media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Json | Self::PrettyJson => Some("application/json"),
+            Self::Yaml => None,
+            Self::Protobuf => Some(protobuf::WATCH_MEDIA_TYPE),
         }
     }
 }
@@ -73,8 +86,11 @@ pub struct Accepted {
 }
 
 /// Media types that are served, in the order error messages name them.
-const SERVED: [(&str, Format); 2] =
-    [("application/json", Format::Json), ("application/yaml", Format::Yaml)];
+const SERVED: [(&str, Format); 3] = [
+    ("application/json", Format::Json),
+    ("application/yaml", Format::Yaml),
+    (protobuf::MEDIA_TYPE, Format::Protobuf),
+];
 
 /// Whether the endpoint can show Tables and metadata only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,14 +224,14 @@ pub enum BodyFormat {
     Json,
     /// YAML.
     Yaml,
-    /// Kubernetes' protobuf, which Go clients send; it is read, but never sent.
+    /// Kubernetes' protobuf, which Go clients send.
     Protobuf,
 }
 
 const READ: [(&str, BodyFormat); 3] = [
     ("application/json", BodyFormat::Json),
     ("application/yaml", BodyFormat::Yaml),
-    (api::schema::protobuf::MEDIA_TYPE, BodyFormat::Protobuf),
+    (protobuf::MEDIA_TYPE, BodyFormat::Protobuf),
 ];
 
 /// The format of a body that is an object.
@@ -251,6 +267,7 @@ mod tests {
     fn accept_clauses_choose_by_quality_then_order() {
         let json = Accepted::default();
         let yaml = Accepted { format: Format::Yaml, ..json };
+        let protobuf = Accepted { format: Format::Protobuf, ..json };
         let table = Accepted { shown_as: As::Table, ..json };
         let beta = Accepted { meta_version: MetaVersion::V1beta1, ..table };
         let partial = Accepted { shown_as: As::PartialObjectMetadata, ..json };
@@ -260,8 +277,11 @@ mod tests {
             ("application/yaml", Some(yaml)),
             ("application/json;q=0.5,application/yaml", Some(yaml)),
             ("*/*, application/yaml", Some(yaml)),
-            ("application/vnd.kubernetes.protobuf,application/json", Some(json)),
-            ("application/vnd.kubernetes.protobuf", None),
+            ("application/vnd.kubernetes.protobuf,application/json", Some(protobuf)),
+            ("application/vnd.kubernetes.protobuf", Some(protobuf)),
+            ("application/vnd.kubernetes.protobuf;stream=watch", Some(protobuf)),
+            ("application/vnd.kubernetes.protobuf;q=0.1,application/json", Some(json)),
+            ("application/cbor", None),
             ("text/plain", None),
             ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some(table)),
             ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Some(beta)),

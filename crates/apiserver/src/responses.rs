@@ -1,11 +1,12 @@
 //! From answers to HTTP responses.
 //!
 //! Counterpart in Kubernetes: `k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`.
-//! Invariant: [`error`] is the only place that turns an error into a response.
+//! Answers are made as JSON, and written in protobuf or YAML for those who ask. Invariant: [`error`] is the only place that turns an error into a response.
 
 mod list_body;
 mod pretty;
 
+use api::schema::protobuf::{self, ListEncoder, ProtobufError};
 use apimachinery::status::StatusError;
 use apimachinery::yaml;
 use bytes::Bytes;
@@ -37,8 +38,61 @@ pub fn json(status: StatusCode, json: Bytes, format: Format) -> Response<Body> {
         Format::Json => json,
         Format::PrettyJson => pretty::indent(&json).into(),
         Format::Yaml => to_yaml(&json),
+        Format::Protobuf => return protobuf(status, protobuf::encode(&json)),
     };
     with_body(status, format.media_type(), content.into())
+}
+
+/// A response in protobuf, or the error that there is none of what was asked for.
+pub(crate) fn protobuf(
+    status: StatusCode,
+    content: Result<Vec<u8>, ProtobufError>,
+) -> Response<Body> {
+    match content {
+        Ok(content) => with_body(status, protobuf::MEDIA_TYPE, content.into()),
+        Err(error) => unencodable_response(&unencodable(&error)),
+    }
+}
+
+/// A list in protobuf of items in JSON; `head` is the beginning of its JSON up to the items.
+pub(crate) fn protobuf_list(
+    head: &[u8],
+    items: impl Iterator<Item = Result<Bytes, StatusError>>,
+) -> Response<Body> {
+    let head = [head, b"]}"].concat();
+    let accepted = Accepted { format: Format::Protobuf, ..Accepted::default() };
+    let mut list = match ListEncoder::new(&head) {
+        Ok(list) => list,
+        Err(error) => return unencodable_response(&unencodable(&error)),
+    };
+    for item in items {
+        let pushed = item.and_then(|item| list.push(&item).map_err(|error| unencodable(&error)));
+        if let Err(status) = pushed {
+            return error(&status, &accepted);
+        }
+    }
+    protobuf(StatusCode::OK, list.finish())
+}
+
+/// `NotAcceptable` for kinds that have no protobuf form, such as `Table`.
+pub(crate) fn unencodable(error: &ProtobufError) -> StatusError {
+    match error {
+        ProtobufError::Kind { kind, api_version } => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            StatusError::not_encodable(&format!("*{version}.{kind}"))
+        }
+        other => StatusError::internal(other),
+    }
+}
+
+/// The error itself is in protobuf, as the client wants it.
+fn unencodable_response(status: &StatusError) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = serde_json::to_vec(&*status.0).unwrap_or_default();
+    match protobuf::encode(&json) {
+        Ok(content) => with_body(code, protobuf::MEDIA_TYPE, content.into()),
+        Err(_) => with_body(code, Format::Json.media_type(), json.into()),
+    }
 }
 
 fn to_yaml(json: &[u8]) -> Bytes {

@@ -28,7 +28,7 @@ use crate::storage::{CorruptValue, Encoded};
 
 pub use predicate::Predicate;
 pub use resource_cache::{
-    Change, ChangeKind, Feed, Objects, ResourceCache, Snapshot, TooOld, event_line,
+    Change, ChangeKind, Feed, Framing, Objects, ResourceCache, Snapshot, TooOld,
 };
 
 /// How long a read waits for the cache to reach a revision before the client is told to try again (Kubernetes: 3 s).

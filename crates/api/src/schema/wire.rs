@@ -3,7 +3,7 @@
 //! Counterpart in Kubernetes: the `protobuf` tags on the Go types. One row per message: number and JSON name of each
 //! field. `?` marks what the types hold by pointer: a scalar kept apart from its zero value, a message that may be
 //! absent. `[]` marks lists that stand in a message of their own. `>` marks a message whose fields stand in
-//! the JSON object of the message around it. A test checks that every field of every definition has its number.
+//! the JSON object of the message around it; `=` goes before the type where no definition tells it. A test checks that every field of every definition has its number.
 
 mod auth;
 mod core;
@@ -12,6 +12,7 @@ mod network;
 mod resource;
 mod server;
 mod storage;
+pub(super) mod unlisted;
 mod workloads;
 
 /// Message, then its fields.
@@ -26,6 +27,7 @@ const FAMILIES: &[&[Row]] = &[
     resource::ROWS,
     server::ROWS,
     storage::ROWS,
+    unlisted::ROWS,
     workloads::ROWS,
 ];
 

@@ -38,6 +38,11 @@ impl Prepared {
         Self { content_type, etag, bytes: bytes.into(), compressed: OnceLock::new() }
     }
 
+    /// The document.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The hash that names this version of the document, without quotes.
     pub fn etag(&self) -> &str {
         &self.etag

@@ -167,7 +167,10 @@ async fn aggregated_core_has_its_resources_under_an_empty_name() {
 async fn negotiation_takes_what_can_be_had() {
     let tag =
         |accept: &str| accepted(&get("/apis", accept), &discovery().documents["/apis"].aggregated);
-    assert_eq!(tag("application/vnd.kubernetes.protobuf,application/json"), Some(Form::Json));
+    assert_eq!(tag("application/vnd.kubernetes.protobuf,application/json"), Some(Form::Protobuf));
+    let aggregated =
+        "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    assert_eq!(tag(aggregated), Some(Form::AggregatedProtobuf("v2")));
     assert_eq!(tag("application/yaml"), Some(Form::Yaml));
     assert_eq!(tag("text/html, */*;q=0.1"), Some(Form::Json));
     assert_eq!(tag("application/json;q=0.5, application/yaml"), Some(Form::Yaml));

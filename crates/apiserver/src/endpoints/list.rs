@@ -367,9 +367,12 @@ pub(super) fn render(
             table::render(call.resource, &page.items, meta, form)?
         }
         As::PartialObjectMetadata => {
-            let items: Result<Vec<Bytes>, StatusError> =
-                page.items.iter().map(|item| table::partial(item, version)).collect();
+            let items = page.items.iter().map(|item| table::partial(item, version));
             let head = head("PartialObjectMetadataList", version.api_version(), meta);
+            if call.accepted.format == Format::Protobuf {
+                return Ok(responses::protobuf_list(&head, items));
+            }
+            let items: Result<Vec<Bytes>, StatusError> = items.collect();
             Bytes::from([&head[..], &items?.join(&b","[..]), b"]}\n"].concat())
         }
     };
@@ -378,6 +381,9 @@ pub(super) fn render(
 
 fn plain(call: &Call, page: Page, meta: &ListMeta) -> Response<Body> {
     let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
+    if call.accepted.format == Format::Protobuf {
+        return responses::protobuf_list(&head, page.items.iter().map(|item| Ok(item.json())));
+    }
     let list = ListBody::new(head, page.items);
     match call.accepted.format {
         Format::Json => {

@@ -1,4 +1,4 @@
-//! Watches: what changes, as lines of JSON, until the client has enough.
+//! Watches: what changes, as lines of JSON or in protobuf, until the client has enough.
 //!
 //! Counterpart in Kubernetes: `endpoints/handlers/watch.go` and `storage/cacher`.
 //!
@@ -22,7 +22,7 @@ use super::{Call, output};
 use crate::negotiation::{As, Format};
 use crate::storage::Encoded;
 use crate::table::{self, Columns};
-use crate::watch_cache::{Change, ChangeKind, Feed, Predicate, ResourceCache, event_line};
+use crate::watch_cache::{Change, ChangeKind, Feed, Framing, Predicate, ResourceCache};
 use crate::{Body, responses};
 
 /// The shortest time a watch lasts that names no timeout; it lasts up to twice as long, so that clients do not all come back at
@@ -37,9 +37,11 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers with a watch.
 pub(crate) async fn watch(call: Call) -> Result<Response<Body>, StatusError> {
-    if call.accepted.format == Format::Yaml {
-        return Err(StatusError::not_acceptable(&["application/json;stream=watch"]));
-    }
+    let format = call.accepted.format;
+    let media_type = format.watch_media_type().ok_or_else(|| {
+        let offered = [Format::Json, Format::Protobuf].map(Format::media_type);
+        StatusError::not_acceptable(&offered.map(|name| format!("{name};stream=watch")))
+    })?;
     let options = ListOptions::parse(&call)?;
     let start = Start::of(&options);
     let stream = WatchStream::open(call, &options, start).await?;
@@ -47,7 +49,7 @@ pub(crate) async fn watch(call: Call) -> Result<Response<Body>, StatusError> {
         let chunk = stream.next().await?;
         Some((Ok(chunk), stream))
     });
-    Ok(responses::with_body(StatusCode::OK, Format::Json.media_type(), Body::from_stream(body)))
+    Ok(responses::with_body(StatusCode::OK, media_type, Body::from_stream(body)))
 }
 
 /// Where a watch starts.
@@ -93,6 +95,7 @@ struct WatchStream {
 /// What a watch needs of its call for as long as it lasts.
 struct Shown {
     call: Call,
+    framing: Framing,
     columns: Columns,
 }
 
@@ -122,7 +125,7 @@ impl WatchStream {
         let deadline = Instant::now() + timeout(options);
         let next_bookmark = options.allow_watch_bookmarks.then(|| next_bookmark(deadline));
         Self {
-            call: Shown { call, columns: Columns::Shown },
+            call: Shown { framing: framing(&call), call, columns: Columns::Shown },
             predicate,
             initial: Vec::new().into_iter(),
             missed: Vec::new().into_iter(),
@@ -159,7 +162,7 @@ impl WatchStream {
             Err(_) => {
                 match self.call.call.server.cache.history(self.call.call.resource, revision) {
                     Ok(feed) => self.feed = Some(feed),
-                    Err(error) => self.failure = Some(failure(&error, revision)),
+                    Err(error) => self.failure = Some(self.call.failure(&error, revision)),
                 }
             }
         }
@@ -238,8 +241,10 @@ impl WatchStream {
         let from_history = self.feed.take().is_some_and(|feed| !feed.follows_cache());
         if from_history {
             let oldest = self.call.call.server.cache.applied();
-            self.failure =
-                Some(failure(&StoreError::Compacted { requested: self.sent, oldest }, self.sent));
+            self.failure = Some(
+                self.call
+                    .failure(&StoreError::Compacted { requested: self.sent, oldest }, self.sent),
+            );
         }
     }
 }
@@ -247,7 +252,7 @@ impl WatchStream {
 impl Shown {
     fn change(&mut self, change: &Change, seen: ChangeKind) -> Bytes {
         match self.call.accepted.shown_as {
-            As::Object => change.line(seen),
+            As::Object => change.event(seen, self.framing),
             _ => self.event(seen, &change.shown(seen)),
         }
     }
@@ -256,9 +261,9 @@ impl Shown {
         match output::show(&self.call, object, self.columns) {
             Ok(json) => {
                 self.columns = Columns::Hidden;
-                event_line(kind.name(), &json)
+                self.framing.event(kind.name(), &json)
             }
-            Err(error) => error_line(&error),
+            Err(error) => self.error(&error),
         }
     }
 
@@ -270,7 +275,20 @@ impl Shown {
             As::Table => table::bookmark_table(accepted.meta_version, revision, &object),
             _ => object,
         };
-        event_line("BOOKMARK", object.as_bytes())
+        self.framing.event("BOOKMARK", object.as_bytes())
+    }
+
+    fn failure(&self, error: &StoreError, revision: Revision) -> Bytes {
+        self.error(&match error {
+            StoreError::Compacted { oldest, .. } => {
+                StatusError::expired(format!("too old resource version: {revision} ({oldest})"))
+            }
+            other => StatusError::internal(other),
+        })
+    }
+
+    fn error(&self, error: &StatusError) -> Bytes {
+        self.framing.event("ERROR", &serde_json::to_vec(&*error.0).unwrap_or_default())
     }
 }
 
@@ -298,15 +316,6 @@ fn timeout(options: &ListOptions) -> Duration {
     }
 }
 
-fn failure(error: &StoreError, revision: Revision) -> Bytes {
-    error_line(&match error {
-        StoreError::Compacted { oldest, .. } => {
-            StatusError::expired(format!("too old resource version: {revision} ({oldest})"))
-        }
-        other => StatusError::internal(other),
-    })
-}
-
-fn error_line(error: &StatusError) -> Bytes {
-    event_line("ERROR", &serde_json::to_vec(&*error.0).unwrap_or_default())
+fn framing(call: &Call) -> Framing {
+    if call.accepted.format == Format::Protobuf { Framing::Frames } else { Framing::Lines }
 }

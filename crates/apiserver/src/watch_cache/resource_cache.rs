@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::kinds::Resource;
+use api::schema::protobuf;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use store::{Event as StoreEvent, EventKind, Events, Key, Revision, StoreError};
 use tokio::sync::mpsc;
 
 use super::Predicate;
+use crate::responses;
 use crate::storage::{CorruptValue, Encoded};
 
 /// Changes kept per resource for watches that start in the past; a client that reconnects after a minute of 30 changes a
@@ -73,8 +75,9 @@ pub struct Change {
     pub object: Arc<Encoded>,
     /// The state before.
     pub previous: Option<Arc<Encoded>>,
-    /// The watch event as most watchers get it, rendered once.
+    /// The watch event as most watchers get it, rendered once: as a line of JSON and in protobuf.
     line: OnceLock<Bytes>,
+    frame: OnceLock<Bytes>,
 }
 
 impl Change {
@@ -84,7 +87,7 @@ impl Change {
         object: Arc<Encoded>,
         previous: Option<Arc<Encoded>>,
     ) -> Self {
-        Self { revision, kind, object, previous, line: OnceLock::new() }
+        Self { revision, kind, object, previous, line: OnceLock::new(), frame: OnceLock::new() }
     }
 
     fn from_store(
@@ -127,24 +130,53 @@ impl Change {
         }
     }
 
-    /// The watch event as a line of JSON.
-    pub fn line(&self, seen: ChangeKind) -> Bytes {
-        if seen == self.kind {
-            self.line.get_or_init(|| event_line(seen.name(), &self.shown(seen).json())).clone()
-        } else {
-            event_line(seen.name(), &self.shown(seen).json())
+    /// The watch event, ready to send.
+    pub fn event(&self, seen: ChangeKind, framing: Framing) -> Bytes {
+        let render = || framing.event(seen.name(), &self.shown(seen).json());
+        match framing {
+            _ if seen != self.kind => render(),
+            Framing::Lines => self.line.get_or_init(render).clone(),
+            Framing::Frames => self.frame.get_or_init(render).clone(),
         }
     }
 
-    /// Bytes the change keeps in memory: the object and the line made of it. The state before is mostly the object of an
-    /// earlier change.
+    /// Bytes the change keeps in memory: the object and the event made of it, in the form most watchers take. The state
+    /// before is mostly the object of an earlier change.
     fn size(&self) -> usize {
         2 * self.object.size()
     }
 }
 
+/// How the events of a watch follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Lines of JSON.
+    Lines,
+    /// Protobuf, each event behind its length.
+    Frames,
+}
+
+impl Framing {
+    /// A watch event around an object's JSON.
+    pub fn event(self, kind: &str, json: &[u8]) -> Bytes {
+        match self {
+            Self::Lines => event_line(kind, json),
+            Self::Frames => event_frame(kind, json),
+        }
+    }
+}
+
+fn event_frame(kind: &str, json: &[u8]) -> Bytes {
+    let encoded = protobuf::encode(json).map(|object| protobuf::watch_frame(kind, &object));
+    let frame = encoded.or_else(|error| {
+        let status = serde_json::to_vec(&*responses::unencodable(&error).0).unwrap_or_default();
+        protobuf::encode(&status).map(|object| protobuf::watch_frame("ERROR", &object))
+    });
+    frame.unwrap_or_default().into()
+}
+
 /// A watch event around an object's JSON, with the newline that ends it.
-pub fn event_line(kind: &str, json: &[u8]) -> Bytes {
+fn event_line(kind: &str, json: &[u8]) -> Bytes {
     let mut line = BytesMut::with_capacity(json.len() + kind.len() + 24);
     line.extend_from_slice(b"{\"type\":\"");
     line.extend_from_slice(kind.as_bytes());

@@ -1,45 +1,10 @@
-//! What is no resource, protobuf bodies, and what nodes may read: through the whole request path.
+//! What is no resource, and what nodes may read: through the whole request path.
 
 use apiserver::authn::UserInfo;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Server, pod};
-
-const PROTOBUF: (&str, &str) = ("content-type", "application/vnd.kubernetes.protobuf");
-
-/// A length-delimited field in wire form.
-fn tagged(number: u8, content: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
-}
-
-fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-    let meta = [tagged(1, api_version.as_bytes()), tagged(2, kind.as_bytes())].concat();
-    [b"k8s\0".to_vec(), tagged(1, &meta), tagged(2, raw)].concat()
-}
-
-#[tokio::test]
-async fn api_protobuf_bodies_are_taken_and_json_answered() {
-    let server = Server::start().await;
-    let entry = [tagged(1, b"a"), tagged(2, b"b")].concat();
-    let raw = [tagged(1, &tagged(1, b"cm")), tagged(2, &entry)].concat();
-    let path = "/api/v1/namespaces/default/configmaps";
-    let accept = ("accept", "application/vnd.kubernetes.protobuf,application/json");
-    let body = envelope("v1", "ConfigMap", &raw);
-    let created = server.send(Method::POST, path, &[PROTOBUF, accept], body).await.expect(201);
-    assert_eq!(
-        (&created["metadata"]["name"], &created["data"]),
-        (&json!("cm"), &json!({ "a": "b" }))
-    );
-    let options = envelope("v1", "DeleteOptions", &[0x08, 0]);
-    server.send(Method::DELETE, &format!("{path}/cm"), &[PROTOBUF], options).await.expect(200);
-    let wrong = envelope("v1", "Secret", &tagged(1, &tagged(1, b"x")));
-    assert_eq!(server.send(Method::POST, path, &[PROTOBUF], wrong).await.failure().0, 400);
-    let cut = &envelope("v1", "ConfigMap", &raw)[..20];
-    let (code, _, message) =
-        server.send(Method::POST, path, &[PROTOBUF], cut.to_vec()).await.failure();
-    assert_eq!((code, message.as_str()), (400, "unexpected EOF"));
-}
 
 #[tokio::test]
 async fn api_paths_beside_the_resources_are_answered() {

@@ -8,6 +8,7 @@ mod lists;
 mod namespaces;
 mod nodes;
 mod patches;
+mod protobuf;
 mod races;
 mod support;
 mod watches;

@@ -72,6 +72,7 @@ pub(super) const ROWS: &[Row] = &[
     ("admissionregistration.v1.WebhookClientConfig", "1 service? 2 caBundle 3 url?"),
     ("admissionregistration.v1alpha1.ApplyConfiguration", "1 expression"),
     ("admissionregistration.v1alpha1.JSONPatch", "1 expression"),
+    ("admissionregistration.v1alpha1.MatchCondition", "1 name 2 expression"),
     (
         "admissionregistration.v1alpha1.MatchResources",
         "1 namespaceSelector? 2 objectSelector? 3 resourceRules 4 excludeResourceRules 7 matchPolicy?",
