@@ -81,7 +81,9 @@ fn is_empty(value: &Value) -> bool {
 #[tokio::test]
 async fn api_protobuf_answers_say_what_json_says() {
     let server = Server::start().await;
-    server.post(MAPS, config_map("a")).await.expect(201);
+    for name in ["a", "b"] {
+        server.post(MAPS, config_map(name)).await.expect(201);
+    }
     server.post("/api/v1/namespaces/default/pods", pod("p")).await.expect(201);
     server.post("/apis/apps/v1/namespaces/default/deployments", deployment("d")).await.expect(201);
     let service =
