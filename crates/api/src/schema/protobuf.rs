@@ -73,14 +73,17 @@ pub fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
     let envelope = Envelope::read(body.strip_prefix(PREFIX).ok_or(ProtobufError::Prefix)?)?;
     let fields = fields_of(&envelope.api_version, &envelope.kind)?;
     let mut object = Map::new();
-    object.insert("apiVersion".to_owned(), envelope.api_version.into());
+    if !envelope.api_version.is_empty() {
+        object.insert("apiVersion".to_owned(), envelope.api_version.into());
+    }
     object.insert("kind".to_owned(), envelope.kind.into());
     decode::message(fields, envelope.raw, &mut object, 0)?;
     Ok(Value::Object(object))
 }
 
 fn fields_of(api_version: &str, kind: &str) -> Result<&'static message::Fields, ProtobufError> {
-    message::of_kind(api_version, kind).ok_or_else(|| ProtobufError::Kind {
+    let known = if api_version.is_empty() { "v1" } else { api_version };
+    message::of_kind(known, kind).ok_or_else(|| ProtobufError::Kind {
         api_version: api_version.to_owned(),
         kind: kind.to_owned(),
     })
@@ -101,14 +104,11 @@ fn parse(json: &[u8]) -> Result<Map<String, Value>, ProtobufError> {
     serde_json::from_slice(json).map_err(|error| ProtobufError::Value(error.to_string()))
 }
 
+/// `apiVersion` and `kind`; the one document of discovery that names no version is one of `v1`.
 fn type_of(object: &Map<String, Value>) -> Result<(&str, &str), ProtobufError> {
-    let text = |name: &str| {
-        object
-            .get(name)
-            .and_then(Value::as_str)
-            .ok_or_else(|| ProtobufError::Value(name.to_owned()))
-    };
-    Ok((text("apiVersion")?, text("kind")?))
+    let text = |name: &str| object.get(name).and_then(Value::as_str);
+    let kind = text("kind").ok_or_else(|| ProtobufError::Value("kind".to_owned()))?;
+    Ok((text("apiVersion").unwrap_or_default(), kind))
 }
 
 /// The magic bytes, then `Unknown { typeMeta = 1, raw = 2, contentEncoding = 3, contentType = 4 }`.

@@ -48,7 +48,7 @@ async fn api_protobuf_bodies_are_taken_and_answered() {
 #[track_caller]
 fn decoded(answer: &Answer, status: u16) -> Value {
     assert_eq!(answer.status.as_u16(), status, "{:?}", answer.body);
-    assert_eq!(answer.headers["content-type"], protobuf::MEDIA_TYPE);
+    assert_eq!(answer.headers["content-type"], protobuf::MEDIA_TYPE, "{:?}", answer.body);
     protobuf::decode(&answer.body).unwrap()
 }
 
