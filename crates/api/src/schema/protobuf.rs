@@ -10,8 +10,6 @@ mod message;
 
 use serde_json::{Map, Value};
 
-use decode::Envelope;
-
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// The media type of watches.
@@ -29,6 +27,9 @@ pub enum ProtobufError {
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
     )]
     Prefix,
+    /// There is nothing, or nothing behind those four bytes.
+    #[error("empty {0}")]
+    Empty(&'static str),
     /// The bytes end in the middle of a value.
     #[error("unexpected EOF")]
     Truncated,
@@ -65,20 +66,52 @@ pub enum ProtobufError {
     Value(String),
 }
 
+/// A body whose envelope has been read.
+#[derive(Debug)]
+pub struct Sealed<'a> {
+    /// What the object says it is; empty when it does not say.
+    pub api_version: String,
+    /// What the object says it is; empty when it does not say.
+    pub kind: String,
+    raw: &'a [u8],
+}
+
+impl<'a> Sealed<'a> {
+    /// Reads the envelope of a body.
+    ///
+    /// # Errors
+    /// When the bytes are no such body.
+    pub fn open(body: &'a [u8]) -> Result<Self, ProtobufError> {
+        match body.strip_prefix(PREFIX) {
+            _ if body.is_empty() => Err(ProtobufError::Empty("data")),
+            None => Err(ProtobufError::Prefix),
+            Some([]) => Err(ProtobufError::Empty("body")),
+            Some(envelope) => decode::envelope(envelope),
+        }
+    }
+
+    /// The JSON tree of the object.
+    ///
+    /// # Errors
+    /// When it is of a kind that is not known, or its bytes are no object of that kind.
+    pub fn object(self) -> Result<Value, ProtobufError> {
+        let fields = fields_of(&self.api_version, &self.kind)?;
+        let mut object = Map::new();
+        if !self.api_version.is_empty() {
+            object.insert("apiVersion".to_owned(), self.api_version.into());
+        }
+        object.insert("kind".to_owned(), self.kind.into());
+        decode::message(fields, self.raw, &mut object, 0)?;
+        Ok(Value::Object(object))
+    }
+}
+
 /// Reads a body: an envelope with `apiVersion`, `kind` and the object, as the JSON tree of that object.
 ///
 /// # Errors
 /// When the bytes are no such body, or of a kind that is not known.
 pub fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
-    let envelope = Envelope::read(body.strip_prefix(PREFIX).ok_or(ProtobufError::Prefix)?)?;
-    let fields = fields_of(&envelope.api_version, &envelope.kind)?;
-    let mut object = Map::new();
-    if !envelope.api_version.is_empty() {
-        object.insert("apiVersion".to_owned(), envelope.api_version.into());
-    }
-    object.insert("kind".to_owned(), envelope.kind.into());
-    decode::message(fields, envelope.raw, &mut object, 0)?;
-    Ok(Value::Object(object))
+    Sealed::open(body)?.object()
 }
 
 fn fields_of(api_version: &str, kind: &str) -> Result<&'static message::Fields, ProtobufError> {

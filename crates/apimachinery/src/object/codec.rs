@@ -92,6 +92,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// A body of which not even the kind can be read, where one of `kind` was wanted.
+    pub fn unreadable(message: &str, body: &[u8], kind: &str) -> Self {
+        unreadable_yaml(kind, message, body)
+    }
+
     /// The answer to a client that sent such a body: always a bad request.
     pub fn to_status(&self) -> StatusError {
         let handled = |gvk: &GroupVersionKind, wanted: &str| {

@@ -4,6 +4,8 @@
 //! Invariant: a body is decoded once.
 
 use api::kinds::{self, Resource};
+use api::schema::protobuf::{ProtobufError, Sealed};
+use apimachinery::gvk::{GroupVersion, GroupVersionKind};
 use apimachinery::object::{
     DecodeError, Decoded, FieldValidation, KubeObject, Object, codec, decode_plain,
 };
@@ -86,15 +88,31 @@ fn decode(
     let decoded = match format {
         BodyFormat::Yaml => codec.decode_yaml(bytes, validation),
         BodyFormat::Json => codec.decode(bytes, validation),
-        BodyFormat::Protobuf => codec.from_value(protobuf(bytes)?, validation),
+        BodyFormat::Protobuf => {
+            protobuf(bytes, &codec.gvk()).and_then(|tree| codec.from_value(tree, validation))
+        }
     };
     decoded.map_err(|error| undecodable(&error))
 }
 
-/// The tree that a protobuf body stands for.
-fn protobuf(bytes: &[u8]) -> Result<serde_json::Value, StatusError> {
-    api::schema::protobuf::decode(bytes)
-        .map_err(|error| StatusError::bad_request(error.to_string()))
+/// The tree that a protobuf body stands for, which is of the wanted kind if it does not say.
+fn protobuf(bytes: &[u8], wanted: &GroupVersionKind) -> Result<serde_json::Value, DecodeError> {
+    let mut sealed = Sealed::open(bytes)
+        .map_err(|error| DecodeError::unreadable(&error.to_string(), bytes, &wanted.kind))?;
+    if sealed.kind.is_empty() {
+        sealed.kind = wanted.kind.to_string();
+    }
+    if sealed.api_version.is_empty() {
+        sealed.api_version = wanted.api_version();
+    }
+    let version = GroupVersion::parse(&sealed.api_version).unwrap_or_default();
+    let actual = version.with_kind(sealed.kind.clone());
+    sealed.object().map_err(|error| match error {
+        ProtobufError::Kind { .. } => {
+            DecodeError::OtherKind { actual: actual.into(), expected: wanted.clone().into() }
+        }
+        other => DecodeError::WrongType { message: other.to_string(), kind: actual },
+    })
 }
 
 /// The answer to a body that is no object of the row's kind.
@@ -136,7 +154,11 @@ pub(crate) fn delete_options(
             document.value.to_string().into()
         }
         BodyFormat::Json => bytes.clone(),
-        BodyFormat::Protobuf => protobuf(bytes)?.to_string().into(),
+        BodyFormat::Protobuf => {
+            let tree = protobuf(bytes, &GroupVersionKind::new("", "v1", KIND))
+                .map_err(|error| undecodable(&error))?;
+            tree.to_string().into()
+        }
     };
     let decoded = decode_plain(&json, KIND, FieldValidation::Ignore);
     decoded.map(|(options, _)| options).map_err(|error| undecodable(&error))
@@ -159,7 +181,9 @@ where
     let decoded = match negotiation::content_type(headers)? {
         BodyFormat::Yaml => codec.decode_yaml(bytes, validation),
         BodyFormat::Json => codec.decode(bytes, validation),
-        BodyFormat::Protobuf => codec.from_value(protobuf(bytes)?, validation),
+        BodyFormat::Protobuf => {
+            protobuf(bytes, &codec.gvk()).and_then(|tree| codec.from_value(tree, validation))
+        }
     };
     decoded.map(read_as).map_err(|error| undecodable(&error))
 }

@@ -41,7 +41,15 @@ async fn api_protobuf_bodies_are_taken_and_answered() {
     let cut = &envelope("v1", "ConfigMap", &raw)[..20];
     let (code, _, message) =
         server.send(Method::POST, path, &[PROTOBUF], cut.to_vec()).await.failure();
-    assert_eq!((code, message.as_str()), (400, "unexpected EOF"));
+    let expected = "the object provided is unrecognized (must be of type ConfigMap): unexpected EOF (6b3873000a0f";
+    assert_eq!((code, &message[..expected.len()]), (400, expected));
+    let untyped = envelope("", "", &tagged(1, &tagged(1, b"untyped")));
+    let created = server.send(Method::POST, path, &[PROTOBUF, ACCEPT], untyped).await;
+    assert_eq!(decoded(&created, 201)["metadata"]["name"], "untyped");
+    let broken = envelope("v1", "ConfigMap", &[0x0a, 5]);
+    let (code, _, message) = server.send(Method::POST, path, &[PROTOBUF], broken).await.failure();
+    let expected = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: unexpected EOF";
+    assert_eq!((code, message.as_str()), (400, expected));
 }
 
 /// The object of an answer in protobuf.

@@ -7,47 +7,39 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
-use super::ProtobufError;
 use super::message::{self, Content, Fields, Kind, Other};
+use super::{ProtobufError, Sealed};
 
 /// How deep messages may nest. Only schemas of custom resources nest without an end, three messages for each of their
 /// levels; JSON bodies may be 128 deep as well.
 const MAX_DEPTH: usize = 128;
 
-/// Kubernetes' `runtime.Unknown`.
-pub(super) struct Envelope<'a> {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) raw: &'a [u8],
+/// Reads Kubernetes' `runtime.Unknown`.
+pub(super) fn envelope(bytes: &[u8]) -> Result<Sealed<'_>, ProtobufError> {
+    let mut sealed = Sealed { api_version: String::new(), kind: String::new(), raw: &[] };
+    for entry in Entries(bytes) {
+        match entry? {
+            (1, Wire::Bytes(meta)) => (sealed.api_version, sealed.kind) = type_meta(meta)?,
+            (2, Wire::Bytes(raw)) => sealed.raw = raw,
+            (3, Wire::Bytes(encoding)) if !encoding.is_empty() => {
+                return Err(ProtobufError::Encoding);
+            }
+            _ => {}
+        }
+    }
+    Ok(sealed)
 }
 
-impl<'a> Envelope<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, ProtobufError> {
-        let mut envelope = Self { api_version: String::new(), kind: String::new(), raw: &[] };
-        for entry in Entries(bytes) {
-            let (number, wire) = entry?;
-            match (number, wire) {
-                (1, Wire::Bytes(meta)) => envelope.read_type(meta)?,
-                (2, Wire::Bytes(raw)) => envelope.raw = raw,
-                (3, Wire::Bytes(encoding)) if !encoding.is_empty() => {
-                    return Err(ProtobufError::Encoding);
-                }
-                _ => {}
-            }
+fn type_meta(bytes: &[u8]) -> Result<(String, String), ProtobufError> {
+    let (mut api_version, mut kind) = (String::new(), String::new());
+    for entry in Entries(bytes) {
+        match entry? {
+            (1, Wire::Bytes(text)) => api_version = utf8("apiVersion", text)?,
+            (2, Wire::Bytes(text)) => kind = utf8("kind", text)?,
+            _ => {}
         }
-        Ok(envelope)
     }
-
-    fn read_type(&mut self, bytes: &[u8]) -> Result<(), ProtobufError> {
-        for entry in Entries(bytes) {
-            match entry? {
-                (1, Wire::Bytes(text)) => self.api_version = utf8("apiVersion", text)?,
-                (2, Wire::Bytes(text)) => self.kind = utf8("kind", text)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+    Ok((api_version, kind))
 }
 
 /// A value in one of protobuf's wire forms.

@@ -87,6 +87,26 @@ fn wire_every_kind_of_the_table_can_be_read() {
 }
 
 #[test]
+fn wire_every_body_of_a_subresource_can_be_read() {
+    for row in kinds::all() {
+        for subresource in row.subresources.iter().filter(|s| !s.kind.ends_with("Options")) {
+            let (group, version) = match subresource.version {
+                "" => (row.group, row.version),
+                version => (subresource.group, version),
+            };
+            let api_version =
+                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+            let known = message::of_kind(&api_version, subresource.kind).is_some();
+            assert!(
+                known,
+                "{}/{}: {api_version} {}",
+                row.plural, subresource.name, subresource.kind
+            );
+        }
+    }
+}
+
+#[test]
 fn decode_reads_what_kubectl_sends() {
     let labels = json!({ "app": "web2" });
     assert_eq!(
