@@ -4,11 +4,13 @@
 //! randomness, no I/O. What a resource is called stands in [`kinds`] and nowhere else.
 
 pub mod apps;
+pub mod certificates;
 pub mod columns;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
 pub mod fields;
+pub mod flowcontrol;
 pub mod kinds;
 mod net;
 pub mod networking;

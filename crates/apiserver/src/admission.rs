@@ -5,6 +5,7 @@
 //! Invariants: plugins run in the order of [`Admission::new`], after defaulting and before validation; updates and deletions are
 //! judged without waiting, since they run inside the conditional write.
 
+mod certificate_requests;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -133,6 +134,7 @@ impl Admission {
             Box::new(service_account::ServiceAccount::new(cache.clone())),
             Box::new(node_restriction::NodeRestriction),
             Box::new(priority::Priority::new(cache)),
+            Box::new(certificate_requests::CertificateRequests),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
         ];
         Self { plugins }
