@@ -125,9 +125,7 @@ fn any_name(_name: &str, _usage: NameUse) -> Vec<String> {
     Vec::new()
 }
 
-fn all_conditions(
-    request: &CertificateSigningRequest,
-) -> &[CertificateSigningRequestCondition] {
+fn all_conditions(request: &CertificateSigningRequest) -> &[CertificateSigningRequestCondition] {
     request.status.as_ref().map(|s| list(&s.conditions)).unwrap_or_default()
 }
 

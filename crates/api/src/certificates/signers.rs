@@ -34,12 +34,7 @@ pub(super) fn validate(name: &str, at: &Path, errors: &mut ErrorList) {
 }
 
 /// The first label that is wrong is told, with all that is wrong with it.
-fn validate_labels(
-    part: &str,
-    rule: fn(&str) -> Vec<String>,
-    at: &Path,
-    errors: &mut ErrorList,
-) {
+fn validate_labels(part: &str, rule: fn(&str) -> Vec<String>, at: &Path, errors: &mut ErrorList) {
     let mut bad = part.split('.').map(|label| (label, rule(label)));
     if let Some((label, problems)) = bad.find(|(_, problems)| !problems.is_empty()) {
         for problem in problems {

@@ -42,7 +42,8 @@ impl KindStrategy for FlowSchema {
         if spec.matching_precedence.is_none_or(|precedence| precedence == 0) {
             spec.matching_precedence = Some(DEFAULT_PRECEDENCE);
         }
-        for rule in spec.rules.iter_mut().flatten().flat_map(|r| r.resource_rules.iter_mut().flatten())
+        for rule in
+            spec.rules.iter_mut().flatten().flat_map(|r| r.resource_rules.iter_mut().flatten())
         {
             rule.cluster_scope = rule.cluster_scope.filter(|set| *set);
         }
@@ -98,9 +99,11 @@ pub(super) fn validate_types<'a>(types: impl Iterator<Item = &'a str>, errors: &
 fn mandatory(name: &str) -> Option<Value> {
     let (precedence, method, groups) = match name {
         EXEMPT => (1, None, &["system:masters"][..]),
-        "catch-all" => {
-            (MAX_PRECEDENCE, Some("ByUser"), &["system:unauthenticated", "system:authenticated"][..])
-        }
+        "catch-all" => (
+            MAX_PRECEDENCE,
+            Some("ByUser"),
+            &["system:unauthenticated", "system:authenticated"][..],
+        ),
         _ => return None,
     };
     let subjects: Vec<_> =

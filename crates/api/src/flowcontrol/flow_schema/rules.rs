@@ -12,17 +12,8 @@ use k8s_openapi::api::flowcontrol::v1::{
 use crate::report::{Report, list};
 
 const ALL: &str = "*";
-const VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "proxy",
-    "update",
-    "watch",
-];
+const VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 const KINDS: &[&str] = &["Group", "ServiceAccount", "User"];
 
 pub(super) fn validate(rule: &PolicyRulesWithSubjects, at: &Path, errors: &mut ErrorList) {
@@ -69,13 +60,7 @@ fn validate_subject(subject: &Subject, at: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn validate_name(
-    name: Option<&str>,
-    field: &str,
-    kind: &str,
-    at: &Path,
-    errors: &mut ErrorList,
-) {
+fn validate_name(name: Option<&str>, field: &str, kind: &str, at: &Path, errors: &mut ErrorList) {
     let at = at.child(field);
     match name {
         None => {
@@ -141,7 +126,8 @@ fn validate_resources(rule: &ResourcePolicyRule, at: &Path, errors: &mut ErrorLi
     }
     let (namespaces, at) = (list(&rule.namespaces), at.child("namespaces"));
     if namespaces.is_empty() && rule.cluster_scope != Some(true) {
-        let detail = "resource rules that are not cluster scoped must supply at least one namespace";
+        let detail =
+            "resource rules that are not cluster scoped must supply at least one namespace";
         errors.required(&at, detail);
     } else if has_all(namespaces) {
         alone(namespaces, "namespaces", &at, errors);
