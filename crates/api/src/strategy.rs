@@ -210,7 +210,7 @@ impl<K: KindStrategy> Strategy for Erased<K> {
     fn default(&self, obj: &mut dyn KubeObject) {
         let obj = typed_mut::<K>(obj);
         let meta = obj.metadata_mut();
-        omit_empty!(meta; labels, annotations, finalizers, owner_references, managed_fields);
+        omit_empty!(meta; labels, annotations, finalizers, owner_references);
         obj.default_fields();
     }
 

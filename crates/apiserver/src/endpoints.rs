@@ -3,6 +3,7 @@
 //! Counterpart in Kubernetes: `k8s.io/apiserver/pkg/endpoints/handlers` and `pkg/registry/generic`.
 //! Invariant: an endpoint is reached only through [`route`], after authorization for exactly what the path says.
 
+mod apply;
 mod binding;
 mod component_status;
 mod create;
@@ -10,6 +11,7 @@ mod delete;
 mod delete_collection;
 pub(crate) mod get;
 mod list;
+mod managed_fields;
 mod options;
 mod output;
 mod page;

@@ -11,6 +11,7 @@
 //! - The JSON of a value begins with `apiVersion`, `kind` and `metadata`, and never carries a resourceVersion.
 
 mod layout;
+mod owners;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,10 +74,16 @@ pub fn collection_prefix(resource: &Resource, namespace: &str) -> String {
     if namespace.is_empty() { prefix } else { format!("{prefix}{namespace}/") }
 }
 
-/// Encodes an object, whose `metadata.resourceVersion` must be unset, as a stored value.
-pub fn encode(resource: &Resource, object: &dyn KubeObject) -> Bytes {
-    let (json, splice) =
+/// Encodes an object, whose `metadata.resourceVersion` must be unset, as a stored value. The object stays as it is; its managed
+/// fields are only taken out for as long as the rest is written.
+pub fn encode(resource: &Resource, object: &mut dyn KubeObject) -> Bytes {
+    let managed = object.meta_mut().managed_fields.take();
+    let (mut json, splice) =
         layout::metadata_first(object.to_vec(), object.api_version(), object.kind());
+    if let Some(entries) = &managed {
+        owners::write(&mut json, splice, entries);
+    }
+    object.meta_mut().managed_fields = managed;
     let mut header = Vec::with_capacity(256 + json.len());
     header.extend_from_slice(&[0; FIXED_HEADER_BYTES]);
     let labels = object.meta().labels.as_ref();
@@ -142,8 +149,10 @@ impl Encoded {
                 Ok(Self::spliced(key, value, revision, json_at, splice))
             }
             (json_at, ..) => {
-                let object = decode(resource, &key, &value[json_at..])?;
-                let value = encode(resource, object.as_ref());
+                let json = &value[json_at..];
+                let splice = read_header(&key, value)?.1;
+                let mut object = decode(resource, &key, json, splice)?;
+                let value = encode(resource, object.as_mut());
                 let (json_at, splice, _) = read_header(&key, &value)?;
                 Ok(Self::spliced(key, &value, revision, json_at, splice))
             }
@@ -192,6 +201,20 @@ impl Encoded {
         self.buffer.slice(self.json_at as usize..)
     }
 
+    /// The object as JSON, without its managed fields.
+    pub fn json_without_owners(&self) -> Bytes {
+        let json = self.json();
+        match owners::place(&json, self.splice as usize) {
+            Some(place) => [&json[..place.start], &json[place.end..]].concat().into(),
+            None => json,
+        }
+    }
+
+    /// Whether two states of an object are the same but for their managed fields.
+    fn same_but_owners(&self, other: &Self) -> bool {
+        self.json_without_owners() == other.json_without_owners()
+    }
+
     /// The object as an item of a list, which names no `apiVersion` and `kind`: `{"metadata":…`, without the opening brace.
     pub fn item_tail(&self) -> &[u8] {
         let metadata = b"\"metadata\":{".len();
@@ -234,16 +257,27 @@ impl Encoded {
     /// # Errors
     /// [`CorruptValue::Object`].
     pub fn decode(&self, resource: &Resource) -> Result<Object, CorruptValue> {
-        decode(resource, &self.key, &self.json())
+        decode(resource, &self.key, &self.json(), self.splice as usize)
     }
 }
 
-fn decode(resource: &Resource, key: &Key, json: &[u8]) -> Result<Object, CorruptValue> {
-    resource
-        .codec
-        .decode(json, FieldValidation::Ignore)
-        .map(|decoded| decoded.object)
-        .map_err(|error| CorruptValue::Object { key: key.clone(), reason: error.to_string() })
+/// Decodes an object; its managed fields keep their text, see [`apimachinery::apply`].
+fn decode(
+    resource: &Resource,
+    key: &Key,
+    json: &[u8],
+    splice: usize,
+) -> Result<Object, CorruptValue> {
+    let corrupt = |reason| CorruptValue::Object { key: key.clone(), reason };
+    let decoded = |json: &[u8]| {
+        let decoded = resource.codec.decode(json, FieldValidation::Ignore);
+        decoded.map(|decoded| decoded.object).map_err(|error| corrupt(error.to_string()))
+    };
+    let Some(place) = owners::place(json, splice) else { return decoded(json) };
+    let mut object = decoded(&[&json[..place.start], &json[place.end..]].concat())?;
+    let entries = owners::read(&json[place]).map_err(|error| corrupt(error.to_string()))?;
+    object.meta_mut().managed_fields = Some(entries);
+    Ok(object)
 }
 
 /// What is spliced in; nothing for a revision of zero, which a dry-run creation has.
@@ -360,7 +394,7 @@ impl Storage {
     pub async fn create(
         &self,
         resource: &Resource,
-        object: &dyn KubeObject,
+        object: &mut dyn KubeObject,
         mode: Mode,
     ) -> Result<Result<Encoded, Encoded>, StatusError> {
         let meta = object.meta();
@@ -469,10 +503,16 @@ impl Storage {
         mode: Mode,
     ) -> Result<Result<Updated, Option<Current>>, StatusError> {
         object.meta_mut().resource_version = None;
-        let value = encode(resource, object.as_ref());
+        let value = encode(resource, object.as_mut());
         let last = current.encoded;
         let next = encoded(resource, last.key.clone(), &value, last.revision)?;
         let ttl = self.ttl(resource);
+        let (new, old) = (object.meta(), current.object.meta());
+        let rewritten = owners::only_times_differ(&new.managed_fields, &old.managed_fields);
+        if rewritten && next.same_but_owners(&last) {
+            // Writing again what is there is no change.
+            return Ok(Ok(Updated::Kept(last)));
+        }
         if mode == Mode::DryRun {
             return Ok(Ok(Updated::Put(next)));
         }

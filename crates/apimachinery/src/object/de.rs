@@ -155,11 +155,12 @@ fn go_type(rust: &str, version: &str) -> String {
     }
 }
 
-/// Whether a type is a list or map that may be left out; the name is the only thing that tells it from a struct here.
+/// Whether a type is a list or map that may be left out; the name is the only thing that tells it from a struct here. An empty
+/// list of managers is kept: it asks for all of them to be dropped.
 fn may_omit<T>() -> bool {
     let inner = std::any::type_name::<T>().strip_prefix("core::option::Option<");
     inner.is_some_and(|inner| {
-        inner.starts_with("alloc::vec::Vec<")
+        (inner.starts_with("alloc::vec::Vec<") && !inner.ends_with("::ManagedFieldsEntry>>"))
             || inner.starts_with("alloc::collections::btree::map::BTreeMap<")
     })
 }

@@ -45,8 +45,8 @@ async fn all(server: &ApiServer) -> Result<Vec<Arc<Encoded>>, StatusError> {
         error: healthy.err().map(|_| "the store does not answer".to_owned()),
     };
     let metadata = ObjectMeta { name: Some(STORE.to_owned()), ..ObjectMeta::default() };
-    let component = ComponentStatus { metadata, conditions: Some(vec![condition]) };
-    let value = storage::encode(row, &component);
+    let mut component = ComponentStatus { metadata, conditions: Some(vec![condition]) };
+    let value = storage::encode(row, &mut component);
     let encoded = Encoded::new(row, storage::key(row, "", STORE), &value, 0)
         .map_err(StatusError::internal)?;
     Ok(vec![Arc::new(encoded)])

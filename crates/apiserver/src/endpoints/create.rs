@@ -9,6 +9,7 @@ use apimachinery::{meta, time};
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::managed_fields::{self, Fields};
 use super::options::WriteOptions;
 use super::{Call, output, payload, service};
 use crate::admission::Creation;
@@ -22,7 +23,7 @@ const NAME_ATTEMPTS: usize = 8;
 pub(crate) async fn create(call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let (object, mut warnings) = payload::object(call, body, options.field_validation).await?;
-    let (created, more) = persist(call, object, options.mode).await?;
+    let (created, more) = persist(call, object, Fields::Track, options.mode).await?;
     warnings.extend(more);
     let mut response = output::object(call, StatusCode::CREATED, created)?;
     responses::warn(&mut response, &warnings);
@@ -33,6 +34,7 @@ pub(crate) async fn create(call: &Call, body: Body) -> Result<Response<Body>, St
 pub(super) async fn persist(
     call: &Call,
     mut object: Object,
+    fields: Fields,
     mode: Mode,
 ) -> Result<(Encoded, Vec<String>), StatusError> {
     wipe_system_fields(object.meta_mut());
@@ -46,6 +48,9 @@ pub(super) async fn persist(
         let message = "resourceVersion should not be set on objects to be created";
         return Err(StatusError::new(500, "", message, None));
     }
+    if fields == Fields::Track {
+        managed_fields::track_create(call, object.as_mut());
+    }
     let mut creation = Creation {
         resource: call.resource,
         namespace: call.namespace(),
@@ -57,7 +62,6 @@ pub(super) async fn persist(
     metadata.uid = Some(uuid::Uuid::new_v4().to_string());
     metadata.creation_timestamp = Some(time::now());
     metadata.resource_version = None;
-    metadata.managed_fields = None;
     let reservation = service::reserve(&call.server, object.as_mut(), mode).await?;
     let stored = store_named(call, &mut object, mode).await;
     if let (Err(_), Some(reservation)) = (&stored, reservation) {
@@ -122,7 +126,7 @@ async fn store_as(
     if !errors.is_empty() {
         return Err(StatusError::invalid(&call.resource.group_kind(), object.name(), errors));
     }
-    call.server.storage.create(call.resource, object.as_ref(), mode).await
+    call.server.storage.create(call.resource, object.as_mut(), mode).await
 }
 
 fn already_exists(call: &Call, object: &Object, taken: &Encoded) -> StatusError {

@@ -72,12 +72,42 @@ impl WriteOptions {
     /// # Errors
     /// `Invalid` for values Kubernetes does not know.
     pub(crate) fn parse(query: &Query, kind: &'static str) -> Result<Self, StatusError> {
+        Self::parse_after(ErrorList::new(), query, kind)
+    }
+
+    /// Reads those of a patch.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::parse`]; and `force` is for applies.
+    pub(crate) fn parse_patch(query: &Query) -> Result<Self, StatusError> {
+        let force = query.first("force").filter(|text| !text.is_empty());
+        let detail = "may not be specified for non-apply patch";
+        let errors = force.map(|_| field::forbidden(&Path::new("force"), detail));
+        Self::parse_after(errors.into_iter().collect(), query, "PatchOptions")
+    }
+
+    /// Reads those of an apply.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::parse`]; and an apply names its manager.
+    pub(crate) fn parse_apply(query: &Query) -> Result<Self, StatusError> {
+        let missing = query.text("fieldManager").is_empty();
+        let detail = "is required for apply patch";
+        let errors = missing.then(|| field::required(&Path::new("fieldManager"), detail));
+        Self::parse_after(errors.into_iter().collect(), query, "PatchOptions")
+    }
+
+    fn parse_after(
+        mut errors: ErrorList,
+        query: &Query,
+        kind: &'static str,
+    ) -> Result<Self, StatusError> {
         let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
-        let mut errors = validate_dry_run(&dry_run);
         errors.extend(meta::validate_field_manager(
             query.text("fieldManager"),
             &Path::new("fieldManager"),
         ));
+        errors.extend(validate_dry_run(&dry_run));
         let field_validation = FieldValidation::parse(query.text("fieldValidation"));
         if field_validation.is_none() {
             let supported = ["", "Ignore", "Strict", "Warn"];

@@ -1,6 +1,6 @@
 //! PATCH: JSON, merge and strategic merge patches of an existing object.
 //!
-//! Counterpart in Kubernetes: `endpoints/handlers/patch.go`. Server-side apply is refused as an unsupported media type.
+//! Counterpart in Kubernetes: `endpoints/handlers/patch.go`. Configurations to apply go to `apply`.
 //! Invariant: a patch without a resourceVersion is applied to whatever is current, again and again until it wins; one with a
 //! resourceVersion conflicts like a PUT.
 
@@ -12,9 +12,10 @@ use apimachinery::status::StatusError;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::managed_fields::Fields;
 use super::options::WriteOptions;
 use super::update::{self, Part};
-use super::{Call, output, payload, service};
+use super::{Call, apply, output, payload, service};
 use crate::negotiation;
 use crate::storage::{Change, Current};
 use crate::{Body, responses};
@@ -55,8 +56,7 @@ impl Patch {
         let media_type = negotiation::media_type(&call.parts.headers);
         let known =
             TYPES.iter().find(|(name, _)| *name == media_type).map(|(_, patch_type)| *patch_type);
-        let patch_type = known
-            .ok_or_else(|| StatusError::unsupported_media_type(&TYPES.map(|(name, _)| name)))?;
+        let patch_type = known.ok_or_else(unsupported)?;
         let bytes = payload::read(&call.parts.headers, body).await?;
         let decode_error =
             |error| StatusError::bad_request(format!("error decoding patch: {error}"));
@@ -66,6 +66,11 @@ impl Patch {
             _ => Vec::new(),
         };
         Ok(Self { patch_type, document, strict_errors, validation })
+    }
+
+    /// Whether it can change who owns the fields.
+    fn names_owners(&self) -> bool {
+        self.document.to_string().contains("managedFields")
     }
 
     /// Applies it to a document of the type named in the OpenAPI definitions.
@@ -86,8 +91,11 @@ impl Patch {
         call: &Call,
         current: &Current,
     ) -> Result<(Object, Vec<String>), StatusError> {
-        let original: Value =
-            serde_json::from_slice(&current.encoded.json()).map_err(StatusError::internal)?;
+        let original = match self.names_owners() {
+            true => serde_json::from_slice(&current.encoded.json()),
+            false => serde_json::from_slice(&current.encoded.json_without_owners()),
+        };
+        let original: Value = original.map_err(StatusError::internal)?;
         let patched = self.apply(&original, call.resource.schema_name)?;
         let decoded = call.resource.codec.from_value(patched, self.validation);
         let mut decoded = decoded.map_err(|error| self.refused(call, &error))?;
@@ -126,13 +134,22 @@ impl Patch {
     }
 }
 
+/// The answer to a patch of another kind.
+fn unsupported() -> StatusError {
+    let known = TYPES.iter().map(|(name, _)| *name).chain([apply::MEDIA_TYPE]);
+    StatusError::unsupported_media_type(&known.collect::<Vec<_>>())
+}
+
 /// Answers a PATCH.
 pub(crate) async fn patch(
     call: &Call,
     body: Body,
     part: Part,
 ) -> Result<Response<Body>, StatusError> {
-    let options = WriteOptions::parse(&call.query, "PatchOptions")?;
+    if negotiation::media_type(&call.parts.headers) == apply::MEDIA_TYPE {
+        return apply::apply(call, body, part).await;
+    }
+    let options = WriteOptions::parse_patch(&call.query)?;
     let patch = Patch::read(call, body, options.field_validation).await?;
     let (mut decode_warnings, mut rule_warnings) = (Vec::new(), Vec::new());
     let decide = |current: Option<&Current>| -> Result<Change, StatusError> {
@@ -141,7 +158,7 @@ pub(crate) async fn patch(
         decode_warnings = found;
         super::create::match_namespace(call, object.meta_mut())?;
         update::check_name(call, object.as_ref())?;
-        update::change(call, part, object, current, &mut rule_warnings)
+        update::change(call, part, object, current, Fields::Track, &mut rule_warnings)
     };
     let updated = service::update(call, options.mode, decide).await?;
     let stored = update::settle(call, updated, options.mode).await;

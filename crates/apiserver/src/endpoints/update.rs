@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 
+use super::managed_fields::{self, Fields};
 use super::options::WriteOptions;
 use super::{Call, create, output, payload, service};
 use crate::admission::Replacement;
@@ -34,7 +35,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn subresource(self) -> &'static str {
+    pub(super) fn subresource(self) -> &'static str {
         match self {
             Self::Main => "",
             Self::Status => "status",
@@ -60,7 +61,7 @@ pub(crate) async fn update(
     check_name(call, object.as_ref())?;
     for _ in 0..MAX_UPDATE_ATTEMPTS {
         if creates(call, part).await? {
-            match create_instead(call, &object, options.mode).await {
+            match create_instead(call, object.clone_object(), Fields::Track, options.mode).await {
                 Err(error) if error.is_already_exists() => continue,
                 other => return finish(call, StatusCode::CREATED, other?, warnings),
             }
@@ -68,7 +69,7 @@ pub(crate) async fn update(
         let mut found = Vec::new();
         let decide = |current: Option<&Current>| {
             let current = current.ok_or_else(|| call.not_found())?;
-            change(call, part, object.clone_object(), current, &mut found)
+            change(call, part, object.clone_object(), current, Fields::Track, &mut found)
         };
         let updated = service::update(call, options.mode, decide).await;
         match updated {
@@ -88,21 +89,29 @@ async fn creates(call: &Call, part: Part) -> Result<bool, StatusError> {
     if part != Part::Main || !call.resource.strategy.allow_create_on_update() {
         return Ok(false);
     }
+    is_absent(call).await
+}
+
+/// Whether there is no object that the path names.
+pub(super) async fn is_absent(call: &Call) -> Result<bool, StatusError> {
     Ok(call.server.storage.read(call.resource, &call.key()).await?.is_none())
 }
 
-async fn create_instead(
+/// Creates what was to be changed, if the client may.
+pub(super) async fn create_instead(
     call: &Call,
-    object: &Object,
+    object: Object,
+    fields: Fields,
     mode: Mode,
 ) -> Result<(Encoded, Vec<String>), StatusError> {
     let attributes =
         Attributes { verb: "create".to_owned(), ..filters::attributes(&call.info, &call.user) };
     authz::check(call.server.config().authorizer.as_ref(), &attributes)?;
-    create::persist(call, object.clone_object(), mode).await
+    create::persist(call, object, fields, mode).await
 }
 
-fn finish(
+/// The response that shows what a write left behind.
+pub(super) fn finish(
     call: &Call,
     status: StatusCode,
     (stored, more): (Encoded, Vec<String>),
@@ -157,10 +166,14 @@ pub(super) fn change(
     part: Part,
     mut new: Object,
     current: &Current,
+    fields: Fields,
     warnings: &mut Vec<String>,
 ) -> Result<Change, StatusError> {
     let old = current.object.as_ref();
     check_preconditions(call, new.as_ref(), old)?;
+    if fields == Fields::Track {
+        managed_fields::track_update(call, part.subresource(), new.as_mut(), old);
+    }
     keep_system_fields(new.as_mut(), old);
     let strategy = call.resource.strategy;
     call.server.admission.update(&mut Replacement {
@@ -170,6 +183,8 @@ pub(super) fn change(
         new: new.as_mut(),
         old,
     })?;
+    // The rules of a kind put much of the old object back, but who owns what is not theirs to say.
+    let owners = new.meta_mut().managed_fields.take();
     match part {
         Part::Main => {
             service::keep_allocated(call, new.as_mut(), old)?;
@@ -178,6 +193,7 @@ pub(super) fn change(
         Part::Status => strategy.prepare_status_update(new.as_mut(), old),
         Part::Finalize | Part::Approval => strategy.prepare_finalize_update(new.as_mut(), old),
     }
+    new.meta_mut().managed_fields = owners;
     strategy.stamp(new.as_mut(), Some(old), time::now().0);
     let errors = match part {
         Part::Main => strategy.validate_update(new.as_ref(), old),
@@ -231,7 +247,6 @@ fn keep_system_fields(new: &mut dyn KubeObject, old: &dyn KubeObject) {
     metadata.uid.clone_from(&before.uid);
     metadata.creation_timestamp.clone_from(&before.creation_timestamp);
     metadata.self_link = None;
-    metadata.managed_fields = None;
     if before.deletion_timestamp.is_some() {
         metadata.deletion_timestamp.clone_from(&before.deletion_timestamp);
     }

@@ -35,7 +35,7 @@ pub(super) fn metadata_first(json: Vec<u8>, api_version: &str, kind: &str) -> (V
 }
 
 /// The offset behind the JSON value (or key) that begins at `at`, in compact and valid JSON.
-fn value_end(json: &[u8], at: usize) -> usize {
+pub(super) fn value_end(json: &[u8], at: usize) -> usize {
     let mut depth = 0_usize;
     let mut at = at;
     while at < json.len() {

@@ -1,5 +1,6 @@
 //! The API in process, over the in-memory store: requests in, statuses and objects out.
 
+mod applies;
 mod deletes;
 mod edge;
 mod errors;
