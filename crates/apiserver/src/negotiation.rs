@@ -120,9 +120,11 @@ pub fn accept(
     Ok(accepted)
 }
 
-/// What an error is written in, whatever the client accepts.
+/// What an error is written in, whatever the client accepts: an error is never shown as anything else, and a client that
+/// accepts no form of it gets indented JSON.
 pub fn accept_for_error(headers: &HeaderMap, query: &str) -> Accepted {
-    accept(headers, query, Transforms::Allowed).unwrap_or_default()
+    let fallback = || Accepted { format: Format::PrettyJson, ..Accepted::default() };
+    accept(headers, query, Transforms::Refused).unwrap_or_else(|_| fallback())
 }
 
 fn joined(headers: &HeaderMap) -> Option<String> {
@@ -176,7 +178,10 @@ fn served(clause: &Clause<'_>, transforms: Transforms) -> Option<Accepted> {
     let parameter = |wanted: &str| {
         clause.parameters.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value)
     };
-    if parameter("stream").is_some_and(|stream| stream != "watch") {
+    let refused = |name: &str, served: &str| {
+        parameter(name).is_some_and(|asked| !asked.is_empty() && asked != served)
+    };
+    if refused("stream", "watch") || refused("sv", "v1") {
         return None;
     }
     let pretty = parameter("pretty") == Some("1") && format == Format::Json;
@@ -186,6 +191,9 @@ fn served(clause: &Clause<'_>, transforms: Transforms) -> Option<Accepted> {
         return Some(Accepted { format, ..Accepted::default() });
     }
     let (shown_as, meta_version) = transformation(kind?, group?, version?, transforms)?;
+    if shown_as == As::Table && format == Format::Protobuf {
+        return None;
+    }
     Some(Accepted { format, shown_as, meta_version })
 }
 
@@ -289,10 +297,35 @@ mod tests {
             ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(partial)),
             ("application/json;as=Other;g=meta.k8s.io;v=v1", None),
             ("application/json;stream=watch", Some(json)),
+            ("application/json;stream=other", None),
+            ("application/json;sv=v2, application/yaml;sv=v1", Some(yaml)),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Some(json),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                Some(Accepted { format: Format::Protobuf, ..partial }),
+            ),
         ];
         for (header, expected) in rows {
             assert_eq!(accepted(header), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn accept_for_error_never_transforms() {
+        let format = |header: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, header.parse().expect("a header"));
+            accept_for_error(&headers, "").format
+        };
+        let metadata =
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        assert_eq!(format("application/vnd.kubernetes.protobuf"), Format::Protobuf);
+        assert_eq!(format(&format!("{metadata},application/json")), Format::Json);
+        assert_eq!(format(metadata), Format::PrettyJson);
+        assert_eq!(format("text/html"), Format::PrettyJson);
     }
 
     #[test]
