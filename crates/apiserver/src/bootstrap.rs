@@ -9,18 +9,13 @@ use api::kinds;
 use api::scheduling::priority_class::SYSTEM_CLASSES;
 use apimachinery::object::KubeObject;
 use apimachinery::status::StatusError;
-use http::{Method, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::StatusCode;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::authn::{GROUP_MASTERS, UserInfo};
-use crate::{ApiServer, Body};
-
-/// The identity of the API server toward itself.
-const API_SERVER_USER: &str = "system:apiserver";
+use crate::{ApiServer, loopback};
 
 /// Namespaces that always exist and cannot be deleted.
 pub(crate) const SYSTEM_NAMESPACES: [&str; 4] =
@@ -54,17 +49,8 @@ async fn ensure<K: KubeObject + Resource>(
     if server.get_json(row, "", name).await.is_ok() {
         return Ok(());
     }
-    let mut request = Request::new(Body::from(object.to_vec()));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() =
-        format!("{}/{}", row.root(), row.plural).parse().map_err(StatusError::internal)?;
-    request.extensions_mut().insert(UserInfo::authenticated(API_SERVER_USER, [GROUP_MASTERS]));
-    let response = server.handle(request).await;
-    let status = response.status();
-    if status.is_success() || status == StatusCode::CONFLICT {
-        return Ok(());
+    match loopback::create(server, object).await {
+        Err(error) if error.code() != StatusCode::CONFLICT.as_u16() => Err(error),
+        _ => Ok(()),
     }
-    let body = response.into_body().collect().await.map_err(StatusError::internal)?.to_bytes();
-    let refusal: Status = serde_json::from_slice(&body).map_err(StatusError::internal)?;
-    Err(StatusError(Box::new(refusal)))
 }

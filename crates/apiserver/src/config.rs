@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::authn::Authenticator;
 use crate::authz::Authorizer;
+use crate::kubernetes_service::Advertised;
 
 /// How the API server proves itself to kubelets, and knows them.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Config {
     pub event_ttl: Duration,
     /// The range Services get their cluster addresses from.
     pub service_cidr: ServiceCidr,
+    /// Where pods reach this server: what the `kubernetes` Service leads to. `None` makes no such Service.
+    pub advertised: Option<Advertised>,
 }
 
 /// Kubernetes' default of `--event-ttl`.

@@ -35,7 +35,8 @@ use crate::service_ip::ServiceAddresses;
 use crate::storage::{self, Storage};
 use crate::watch_cache::{CacheError, WatchCache};
 use crate::{
-    Body, Config, bootstrap, discovery, endpoints, health, metrics, negotiation, openapi, responses,
+    Body, Config, bootstrap, discovery, endpoints, health, kubernetes_service, metrics,
+    negotiation, openapi, responses,
 };
 use flow::FlowControl;
 
@@ -92,6 +93,9 @@ impl ApiServer {
             config,
         });
         bootstrap::run(&server).await.map_err(StartError::Bootstrap)?;
+        if let Some(advertised) = server.config.advertised {
+            kubernetes_service::start(&server, advertised).await;
+        }
         server.ready.store(true, Ordering::Release);
         Ok(server)
     }

@@ -7,7 +7,7 @@
 //! - A wrong start ends with one line that says the way out, before anything is changed.
 //! - SIGTERM ends it cleanly; kill -9 loses nothing that was acknowledged.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ use crate::token::Token;
 
 /// The port of the API.
 pub const PORT: u16 = 6443;
+/// An address outside of every network of one's own, reserved for documentation.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// How many fixed bits a node's part of the pods' range has.
 const NODE_CIDR_PREFIX: u8 = 24;
 
@@ -44,6 +46,9 @@ pub struct ServerArgs {
     /// Port to listen on
     #[arg(long, default_value_t = PORT)]
     pub port: u16,
+    /// Address by which pods reach the server, the kubernetes Service's endpoint; chosen among those it listens on if not given
+    #[arg(long, value_name = "IP")]
+    pub advertise_address: Option<Ipv4Addr>,
     /// Further names and addresses the server is reached by
     #[arg(long, value_name = "NAME")]
     pub tls_san: Vec<String>,
@@ -235,5 +240,50 @@ fn config(args: &ServerArgs, pki: &Pki, store: Arc<Fjall>) -> Result<apiserver::
             base: IpAddr::V4(args.service_cidr.address),
             prefix_len: args.service_cidr.prefix,
         },
+        advertised: Some(apiserver::Advertised {
+            address: args.advertise_address.or_else(|| advertised(&args.bind_address)),
+            port: args.port,
+        }),
     })
+}
+
+/// The address by which others reach a server that listens on these: a certain one, else that of the way out.
+fn advertised(listening: &[IpAddr]) -> Option<Ipv4Addr> {
+    let certain = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_unspecified() => Some(*ip),
+        _ => None,
+    };
+    let everywhere = listening.iter().any(IpAddr::is_unspecified);
+    let way_out = || if everywhere { outgoing_address() } else { None };
+    listening.iter().find_map(certain).or_else(way_out)
+}
+
+/// The address of this machine that packets to elsewhere carry. Nothing is sent: connecting such a socket only chooses a route.
+fn outgoing_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((ELSEWHERE, 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advertised_address_is_one_that_others_can_reach() {
+        let table: [(&[&str], Option<[u8; 4]>); 4] = [
+            (&["127.0.0.1", "10.41.0.1"], Some([10, 41, 0, 1])),
+            (&["0.0.0.0", "192.0.2.5"], Some([192, 0, 2, 5])),
+            (&["127.0.0.1"], None),
+            (&["2001:db8::1"], None),
+        ];
+        for (listening, expected) in table {
+            let listening: Vec<IpAddr> =
+                listening.iter().map(|ip| ip.parse().expect("an address")).collect();
+            assert_eq!(advertised(&listening), expected.map(Ipv4Addr::from), "{listening:?}");
+        }
+    }
 }

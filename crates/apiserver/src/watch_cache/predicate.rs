@@ -27,6 +27,12 @@ impl Predicate {
         Self { resource, prefix, key: None, labels: None, fields: None }
     }
 
+    /// One object by its name.
+    pub fn named(resource: &'static Resource, namespace: &str, name: &str) -> Self {
+        let key = Some(key(resource, namespace, name));
+        Self { key, ..Self::new(resource, namespace) }
+    }
+
     /// Only what these selectors match; empty ones match everything. `name` is the name that the field selector pins.
     #[must_use]
     pub fn select(

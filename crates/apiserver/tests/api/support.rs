@@ -74,6 +74,7 @@ pub fn config(store: Arc<dyn store::Store>) -> Config {
         version: Default::default(),
         event_ttl: DEFAULT_EVENT_TTL,
         service_cidr: DEFAULT_SERVICE_CIDR,
+        advertised: None,
     }
 }
 

@@ -98,6 +98,7 @@ async fn start_api(pki: &Pki) -> Arc<ApiServer> {
         version: k8s_openapi::apimachinery::pkg::version::Info::default(),
         event_ttl: DEFAULT_EVENT_TTL,
         service_cidr: DEFAULT_SERVICE_CIDR,
+        advertised: None,
     };
     ApiServer::start(config).await.expect("the API server starts")
 }
