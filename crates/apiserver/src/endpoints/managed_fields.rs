@@ -15,6 +15,7 @@ use http::header::USER_AGENT;
 use serde_json::{Value, json};
 
 use super::Call;
+use crate::authz::{USER_CONTROLLER_MANAGER, USER_SCHEDULER};
 
 /// Whether a write still has to find out who owns what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,22 @@ pub(super) enum Fields {
 
 /// The name of the client as a manager of fields: what it says it is, or its `User-Agent`.
 pub(super) fn manager(call: &Call) -> String {
-    match call.query.text("fieldManager") {
-        "" => {
-            let agent = call.parts.headers.get(USER_AGENT);
-            let agent = agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
-            apply::user_agent_manager(agent)
-        }
-        given => given.to_owned(),
+    let agent = call.parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    match (call.query.text("fieldManager"), agent) {
+        ("", Some(agent)) => apply::user_agent_manager(agent),
+        ("", None) => component(&call.user.name).to_owned(),
+        (given, _) => given.to_owned(),
+    }
+}
+
+/// The program of a component of the cluster, which may share its process with others and has no `User-Agent`.
+fn component(user: &str) -> &'static str {
+    match user {
+        USER_CONTROLLER_MANAGER => "kube-controller-manager",
+        USER_SCHEDULER => "kube-scheduler",
+        "system:apiserver" => "kube-apiserver",
+        node if node.starts_with("system:node:") => "kubelet",
+        _ => "",
     }
 }
 

@@ -15,6 +15,7 @@ mod manifests;
 mod nodes;
 mod output;
 mod pods;
+mod server_side_apply;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         nodes::TESTS,
         output::TESTS,
         pods::TESTS,
+        server_side_apply::TESTS,
     ];
     testkit::suite::run(Options::default(), import_images, &tests)
 }
