@@ -5,8 +5,9 @@
 
 mod list_body;
 mod pretty;
+mod protobuf_list;
 
-use api::schema::protobuf::{self, ListEncoder, ProtobufError};
+use api::schema::protobuf::{self, ProtobufError};
 use apimachinery::status::StatusError;
 use apimachinery::yaml;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::Body;
 use crate::negotiation::{Accepted, Format};
 
 pub(crate) use list_body::ListBody;
+pub(crate) use protobuf_list::{Items, ProtobufList};
 
 /// Responses from this size on are compressed for clients that accept it (Kubernetes: 128 KiB).
 const GZIP_FROM_BYTES: u64 = 128 * 1024;
@@ -52,26 +54,6 @@ pub(crate) fn protobuf(
         Ok(content) => with_body(status, protobuf::MEDIA_TYPE, content.into()),
         Err(error) => unencodable_response(&unencodable(&error)),
     }
-}
-
-/// A list in protobuf of items in JSON; `head` is the beginning of its JSON up to the items.
-pub(crate) fn protobuf_list(
-    head: &[u8],
-    items: impl Iterator<Item = Result<Bytes, StatusError>>,
-) -> Response<Body> {
-    let head = [head, b"]}"].concat();
-    let accepted = Accepted { format: Format::Protobuf, ..Accepted::default() };
-    let mut list = match ListEncoder::new(&head) {
-        Ok(list) => list,
-        Err(error) => return unencodable_response(&unencodable(&error)),
-    };
-    for item in items {
-        let pushed = item.and_then(|item| list.push(&item).map_err(|error| unencodable(&error)));
-        if let Err(status) = pushed {
-            return error(&status, &accepted);
-        }
-    }
-    protobuf(StatusCode::OK, list.finish())
 }
 
 /// `NotAcceptable` for kinds that have no protobuf form, such as `Table`.

@@ -13,10 +13,11 @@
 mod layout;
 mod owners;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::kinds::{self, Resource};
+use api::schema::protobuf::{self, ProtobufError};
 use apimachinery::object::{FieldValidation, KubeObject, Object};
 use apimachinery::status::StatusError;
 use bytes::{Bytes, BytesMut};
@@ -131,6 +132,8 @@ pub struct Encoded {
     buffer: Bytes,
     json_at: u32,
     splice: u32,
+    /// How long it is in protobuf as the item of a list, once somebody has asked.
+    protobuf_bytes: OnceLock<u32>,
 }
 
 impl Encoded {
@@ -172,6 +175,7 @@ impl Encoded {
             buffer: buffer.freeze(),
             json_at: u32::try_from(json_at).unwrap_or(u32::MAX),
             splice: u32::try_from(splice).unwrap_or(u32::MAX),
+            protobuf_bytes: OnceLock::new(),
         }
     }
 
@@ -219,6 +223,27 @@ impl Encoded {
     pub fn item_tail(&self) -> &[u8] {
         let metadata = b"\"metadata\":{".len();
         &self.buffer[(self.json_at + self.splice) as usize - metadata..]
+    }
+
+    /// The object in protobuf, as an item of a list.
+    ///
+    /// # Errors
+    /// When the object is not of its kind's types.
+    pub fn protobuf_item(&self) -> Result<Vec<u8>, ProtobufError> {
+        protobuf::encode_item(&self.json())
+    }
+
+    /// How many bytes that is; worked out once.
+    ///
+    /// # Errors
+    /// As [`Self::protobuf_item`].
+    pub fn protobuf_bytes(&self) -> Result<usize, ProtobufError> {
+        if let Some(bytes) = self.protobuf_bytes.get() {
+            return Ok(*bytes as usize);
+        }
+        let bytes = self.protobuf_item()?.len();
+        self.protobuf_bytes.get_or_init(|| u32::try_from(bytes).unwrap_or(u32::MAX));
+        Ok(bytes)
     }
 
     /// Bytes held in memory.

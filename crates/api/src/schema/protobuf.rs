@@ -144,13 +144,23 @@ fn type_of(object: &Map<String, Value>) -> Result<(&str, &str), ProtobufError> {
     Ok((text("apiVersion").unwrap_or_default(), kind))
 }
 
-/// The magic bytes, then `Unknown { typeMeta = 1, raw = 2, contentEncoding = 3, contentType = 4 }`.
+/// The number of the object in `Unknown { typeMeta = 1, raw = 2, contentEncoding = 3, contentType = 4 }`.
+const RAW: u32 = 2;
+
+/// The magic bytes, then the envelope around an object.
 fn enveloped(
     api_version: &str,
     kind: &str,
     expected_bytes: usize,
     raw: impl FnOnce(&mut Vec<u8>) -> Result<(), ProtobufError>,
 ) -> Result<Vec<u8>, ProtobufError> {
+    let mut out = opened(api_version, kind, expected_bytes)?;
+    encode::delimited(&mut out, RAW, raw)?;
+    close(&mut out);
+    Ok(out)
+}
+
+fn opened(api_version: &str, kind: &str, expected_bytes: usize) -> Result<Vec<u8>, ProtobufError> {
     let mut out = Vec::with_capacity(expected_bytes + 64);
     out.extend_from_slice(PREFIX);
     encode::delimited(&mut out, 1, |out| {
@@ -158,60 +168,74 @@ fn enveloped(
         encode::bytes(out, 2, kind.as_bytes());
         Ok(())
     })?;
-    encode::delimited(&mut out, 2, raw)?;
-    encode::bytes(&mut out, 3, &[]);
-    encode::bytes(&mut out, 4, &[]);
     Ok(out)
 }
 
-/// A list that is written item by item, so that never more than one of them is taken apart.
-pub struct ListEncoder {
-    head: Map<String, Value>,
-    fields: &'static message::Fields,
-    items: Vec<u8>,
+fn close(out: &mut Vec<u8>) {
+    encode::bytes(out, 3, &[]);
+    encode::bytes(out, 4, &[]);
 }
 
-impl ListEncoder {
-    /// A list with this head: the JSON of the list without items.
+/// Writes the JSON of an object as an item of a list, where it does not say its type.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_item(json: &[u8]) -> Result<Vec<u8>, ProtobufError> {
+    let object = parse(json)?;
+    let (api_version, kind) = type_of(&object)?;
+    let mut out = Vec::with_capacity(json.len());
+    encode::message(&mut out, fields_of(api_version, kind)?, Some(&object))?;
+    Ok(out)
+}
+
+/// What stands around the items of a list, so that they can be written one after the other while they are sent.
+#[derive(Debug)]
+pub struct ListFrame {
+    /// What stands before the items.
+    pub before: Vec<u8>,
+    /// What stands after them.
+    pub after: Vec<u8>,
+    number: u32,
+    items_bytes: usize,
+}
+
+impl ListFrame {
+    /// The frame of a list with this head, the JSON of the list without items, whose items are as long as that.
     ///
     /// # Errors
     /// As [`encode`].
-    pub fn new(head: &[u8]) -> Result<Self, ProtobufError> {
+    pub fn new(head: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self, ProtobufError> {
         let head = parse(head)?;
         let (api_version, kind) = type_of(&head)?;
         let fields = fields_of(api_version, kind)?;
-        Ok(Self { head, fields, items: Vec::new() })
+        let items = fields
+            .iter()
+            .position(is_items)
+            .ok_or_else(|| ProtobufError::Value("items".to_owned()))?;
+        let part = |slots: &[message::Slot]| {
+            let mut out = Vec::new();
+            slots.iter().try_for_each(|slot| encode::slot(&mut out, slot, Some(&head)))?;
+            Ok::<_, ProtobufError>(out)
+        };
+        let (first, last) = (part(&fields[..items])?, part(&fields[items + 1..])?);
+        let number = fields[items].number;
+        let length: usize = lengths.map(|length| encode::length_of_bytes(number, length)).sum();
+        let mut before = opened(api_version, kind, first.len())?;
+        encode::head_of_bytes(&mut before, RAW, first.len() + length + last.len());
+        before.extend_from_slice(&first);
+        let mut after = last;
+        close(&mut after);
+        Ok(Self { before, after, number, items_bytes: length })
     }
 
-    /// Adds the JSON of an item.
-    ///
-    /// # Errors
-    /// As [`encode`].
-    pub fn push(&mut self, item: &[u8]) -> Result<(), ProtobufError> {
-        let list = Map::from_iter([("items".to_owned(), Value::Array(vec![parse(item)?.into()]))]);
-        let items = self.fields.iter().filter(|slot| is_items(slot));
-        for slot in items {
-            encode::slot(&mut self.items, slot, Some(&list))?;
-        }
-        Ok(())
+    /// The length of the whole list.
+    pub fn total_bytes(&self) -> u64 {
+        (self.before.len() + self.items_bytes + self.after.len()) as u64
     }
 
-    /// The whole list.
-    ///
-    /// # Errors
-    /// As [`encode`].
-    pub fn finish(self) -> Result<Vec<u8>, ProtobufError> {
-        let Self { head, fields, items } = self;
-        let (api_version, kind) = type_of(&head)?;
-        enveloped(api_version, kind, items.len() + 64, |out| {
-            for slot in fields {
-                match is_items(slot) {
-                    true => out.extend_from_slice(&items),
-                    false => encode::slot(out, slot, Some(&head))?,
-                }
-            }
-            Ok(())
-        })
+    /// Adds an item, as [`encode_item`] writes it.
+    pub fn item(&self, out: &mut Vec<u8>, item: &[u8]) {
+        encode::bytes(out, self.number, item);
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn list(call: &Call) -> Result<Response<Body>, StatusError> {
     let predicate = ListOptions::parse(call)?.predicate(call);
     let items = all(&call.server).await?.into_iter().filter(|c| predicate.matches(c)).collect();
     let page = Page { items, next: None, remaining: None };
-    list::render(call, page, &ListMeta::default())
+    list::render(call, page, &ListMeta::default()).await
 }
 
 async fn all(server: &ApiServer) -> Result<Vec<Arc<Encoded>>, StatusError> {

@@ -37,5 +37,5 @@ pub(crate) async fn delete_collection(
         }
     });
     futures::stream::iter(deletions).buffer_unordered(WORKERS).try_collect::<Vec<()>>().await?;
-    list::render(call, page, &meta)
+    list::render(call, page, &meta).await
 }

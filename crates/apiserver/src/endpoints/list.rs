@@ -16,7 +16,7 @@ use super::Call;
 use super::options::{Query, refuse};
 use super::page::{self, Continue, Page};
 use crate::negotiation::{As, Format};
-use crate::responses::{self, ListBody};
+use crate::responses::{self, Items, ListBody, ProtobufList};
 use crate::storage::status_of;
 use crate::table::{self, Columns, Form, IncludeObject, ListMeta};
 use crate::watch_cache::{CacheError, Predicate, Snapshot, TooLarge, WatchCache};
@@ -240,7 +240,7 @@ pub(crate) async fn list(call: &Call) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(call)?;
     let predicate = options.predicate(call);
     let (page, meta) = fetch(&call.server, call.resource, &predicate, &options).await?;
-    render(call, page, &meta)
+    render(call, page, &meta).await
 }
 
 /// The page that options ask for, and its metadata.
@@ -353,13 +353,17 @@ fn expired(error: CacheError, requested: u64) -> StatusError {
 }
 
 /// The response that shows a page.
-pub(super) fn render(
+pub(super) async fn render(
     call: &Call,
     page: Page,
     meta: &ListMeta,
 ) -> Result<Response<Body>, StatusError> {
     let version = call.accepted.meta_version;
     let body = match call.accepted.shown_as {
+        As::Object if call.accepted.format == Format::Protobuf => {
+            let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
+            return ProtobufList::respond(&head, page.items, Items::Whole).await;
+        }
         As::Object => return Ok(plain(call, page, meta)),
         As::Table => {
             let include = IncludeObject::parse(call.query.text("includeObject"))?;
@@ -367,12 +371,12 @@ pub(super) fn render(
             table::render(call.resource, &page.items, meta, form)?
         }
         As::PartialObjectMetadata => {
-            let items = page.items.iter().map(|item| table::partial(item, version));
             let head = head("PartialObjectMetadataList", version.api_version(), meta);
             if call.accepted.format == Format::Protobuf {
-                return Ok(responses::protobuf_list(&head, items));
+                return ProtobufList::respond(&head, page.items, Items::Metadata).await;
             }
-            let items: Result<Vec<Bytes>, StatusError> = items.collect();
+            let items: Result<Vec<Bytes>, StatusError> =
+                page.items.iter().map(|item| table::partial(item, version)).collect();
             Bytes::from([&head[..], &items?.join(&b","[..]), b"]}\n"].concat())
         }
     };
@@ -381,9 +385,6 @@ pub(super) fn render(
 
 fn plain(call: &Call, page: Page, meta: &ListMeta) -> Response<Body> {
     let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
-    if call.accepted.format == Format::Protobuf {
-        return responses::protobuf_list(&head, page.items.iter().map(|item| Ok(item.json())));
-    }
     let list = ListBody::new(head, page.items);
     match call.accepted.format {
         Format::Json => {

@@ -133,6 +133,34 @@ async fn api_protobuf_answers_say_what_json_says() {
 }
 
 #[tokio::test]
+async fn api_protobuf_lists_of_many_chunks_are_whole_and_compressed_for_those_who_accept_it() {
+    let server = Server::start().await;
+    for number in 0..40 {
+        let mut map = config_map(&format!("m{number:02}"));
+        map["data"] = json!({ "k": "v".repeat(5_000 + number) });
+        server.post(MAPS, map).await.expect(201);
+    }
+    for _ in 0..2 {
+        let list = get(&server, MAPS).await;
+        let names: Vec<&str> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["metadata"]["name"].as_str().unwrap())
+            .collect();
+        assert_eq!((names.len(), names[0], names[39]), (40, "m00", "m39"));
+        assert_eq!(list["items"][39]["data"]["k"].as_str().unwrap().len(), 5_039);
+    }
+    let gzip = ("accept-encoding", "gzip");
+    let answer = server.send(Method::GET, MAPS, &[ACCEPT, gzip], "").await;
+    assert_eq!(answer.headers["content-encoding"], "gzip");
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&answer.body[..]), &mut plain)
+        .unwrap();
+    assert_eq!(protobuf::decode(&plain).unwrap()["items"].as_array().unwrap().len(), 40);
+}
+
+#[tokio::test]
 async fn api_protobuf_writes_and_errors_are_answered_in_it() {
     let server = Server::start().await;
     let put = |map: Value| protobuf::encode(map.to_string().as_bytes()).unwrap();

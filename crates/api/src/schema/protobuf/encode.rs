@@ -38,18 +38,28 @@ pub(super) fn delimited(
 
 /// Writes a field of bytes.
 pub(super) fn bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
-    tag(out, number, DELIMITED);
-    varint(out, content.len() as u64);
+    head_of_bytes(out, number, content.len());
     out.extend_from_slice(content);
+}
+
+/// What stands before a field of so many bytes.
+pub(super) fn head_of_bytes(out: &mut Vec<u8>, number: u32, length: usize) {
+    tag(out, number, DELIMITED);
+    varint(out, length as u64);
+}
+
+/// How long a field of so many bytes is with what stands before it.
+pub(super) fn length_of_bytes(number: u32, length: usize) -> usize {
+    let mut head = Vec::with_capacity(16);
+    head_of_bytes(&mut head, number, length);
+    head.len() + length
 }
 
 /// Writes a message whose field 1 holds bytes.
 pub(super) fn nested_bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     let mut head = Vec::with_capacity(16);
-    tag(&mut head, 1, DELIMITED);
-    varint(&mut head, content.len() as u64);
-    tag(out, number, DELIMITED);
-    varint(out, (head.len() + content.len()) as u64);
+    head_of_bytes(&mut head, 1, content.len());
+    head_of_bytes(out, number, head.len() + content.len());
     out.extend_from_slice(&head);
     out.extend_from_slice(content);
 }

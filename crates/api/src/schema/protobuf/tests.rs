@@ -286,14 +286,23 @@ fn encode_then_decode_keeps_every_field_of_every_message() {
 fn encode_lists_item_by_item_are_those_written_at_once() {
     let meta = json!({ "resourceVersion": "7", "remainingItemCount": 0 });
     let head = json!({ "apiVersion": "v1", "kind": "ConfigMapList", "metadata": meta });
-    let items = [json!({ "metadata": { "name": "a" } }), json!({ "data": { "b": "c" } })];
-    let mut list = ListEncoder::new(head.to_string().as_bytes()).unwrap();
-    for item in &items {
-        list.push(item.to_string().as_bytes()).unwrap();
-    }
+    let typed = |mut object: Value| {
+        object["apiVersion"] = "v1".into();
+        object["kind"] = "ConfigMap".into();
+        object
+    };
+    let items = [
+        typed(json!({ "metadata": { "name": "a" } })),
+        typed(json!({ "data": { "b": "c".repeat(200) } })),
+    ];
+    let written = items.clone().map(|item| encode_item(item.to_string().as_bytes()).unwrap());
+    let lengths = written.iter().map(Vec::len);
+    let frame = ListFrame::new(head.to_string().as_bytes(), lengths).unwrap();
+    let mut bytes = frame.before.clone();
+    written.iter().for_each(|item| frame.item(&mut bytes, item));
+    bytes.extend_from_slice(&frame.after);
     let mut whole = head;
     whole["items"] = items.into();
-    let bytes = list.finish().unwrap();
     assert_eq!(encode(whole.to_string().as_bytes()).unwrap(), bytes);
     let read = decode(&bytes).unwrap();
     assert_eq!(read["metadata"], meta);
@@ -373,4 +382,21 @@ fn decode_unknown_fields_are_passed_over() {
             .concat();
     let read = decode(&body("v1", "ConfigMap", &unknown)).unwrap();
     assert_eq!(read["metadata"]["name"], "n");
+}
+
+#[test]
+fn decode_broken_bytes_of_every_message_never_panic() {
+    for (short, _) in wire::messages() {
+        let Some(fields) = message::of_definition(&long_name(short)) else { continue };
+        let mut whole = Vec::new();
+        encode::message(&mut whole, fields, Some(&Filler::default().object(fields))).unwrap();
+        // Some places in large messages, every place in small ones.
+        for at in (0..whole.len()).step_by(whole.len() / 40 + 1) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            for broken in [&whole[..at], &flipped[..(at + 200).min(whole.len())]] {
+                let _ = decode::message(fields, broken, &mut Map::new(), 0);
+            }
+        }
+    }
 }
