@@ -116,7 +116,7 @@ impl http_body::Body for ProtobufList {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let chunk = self.chunk().map_err(|error| BodyError::from(error));
+        let chunk = self.chunk().map_err(BodyError::from);
         Poll::Ready(chunk.transpose().map(|chunk| chunk.map(Frame::data)))
     }
 
