@@ -97,6 +97,10 @@ impl OpenApi {
 
     fn v3(&self, name: &str, parts: &Parts) -> Option<Response<Body>> {
         let document = self.documents().documents.get(name)?;
+        if !accepted(parts).iter().any(|media| is_json(media)) {
+            // Kubernetes has these documents in protobuf too; its clients ask for JSON.
+            return Some(text(StatusCode::NOT_ACCEPTABLE, format!("only {JSON} is available")));
+        }
         let query = parts.uri.query().unwrap_or_default();
         let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "hash");
         Some(match asked {
@@ -164,23 +168,25 @@ fn immutable(mut response: Response<Body>) -> Response<Body> {
 
 /// Whether v2 is wanted as protobuf; `None` when neither form is accepted.
 fn wants_protobuf(parts: &Parts) -> Option<bool> {
-    let accept = parts
-        .headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect::<Vec<_>>()
-        .join(",");
-    if accept.trim().is_empty() {
-        return Some(false);
-    }
-    accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim()).find_map(
-        |media| match media {
-            media if PROTOBUF_ASKED.contains(&media) => Some(true),
-            JSON | "application/*" | "*/*" => Some(false),
-            _ => None,
-        },
-    )
+    accepted(parts).iter().find_map(|media| match media.as_str() {
+        media if PROTOBUF_ASKED.contains(&media) => Some(true),
+        media => is_json(media).then_some(false),
+    })
+}
+
+fn is_json(media: &str) -> bool {
+    matches!(media, JSON | "application/*" | "*/*")
+}
+
+/// The media types a client accepts, in the order it names them; anything when it names none.
+fn accepted(parts: &Parts) -> Vec<String> {
+    let values = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<String> = values
+        .flat_map(|value| value.split(','))
+        .map(|clause| clause.split(';').next().unwrap_or_default().trim().to_owned())
+        .filter(|media| !media.is_empty())
+        .collect();
+    if named.is_empty() { vec!["*/*".to_owned()] } else { named }
 }
 
 #[cfg(test)]

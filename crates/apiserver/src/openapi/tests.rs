@@ -54,6 +54,14 @@ async fn v3_index_leads_to_every_document_by_its_hash() {
 }
 
 #[test]
+fn v3_documents_are_json_or_refused() {
+    let status = |accept: &str| ask("/openapi/v3/apis/apps/v1", accept).unwrap().status().as_u16();
+    let protobuf = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    assert_eq!((status("application/json"), status("*/*"), status(protobuf)), (200, 200, 406));
+    assert_eq!(status(&format!("{protobuf}, application/json")), 200);
+}
+
+#[test]
 fn v3_outdated_hash_is_redirected_to_the_right_one() {
     let response = ask("/openapi/v3/apis/apps/v1?hash=old", "*/*").unwrap();
     assert_eq!(response.status(), 301);
