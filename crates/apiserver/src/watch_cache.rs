@@ -138,7 +138,9 @@ impl WatchCache {
         self.of(resource).map_or_else(Snapshot::default, |cache| cache.snapshot(applied))
     }
 
-    /// Objects of a resource as of a past revision: from the cache if it still has that state, else from the store.
+    /// Objects of a resource as of a past revision: from the cache if it still has that state, else from the store. What the
+    /// store has forgotten is gone, whether the resource changed since or not: what a client sees of a revision does not depend on
+    /// what others do.
     ///
     /// # Errors
     /// `Compacted`, `Future` and failures of the store.
@@ -147,7 +149,8 @@ impl WatchCache {
         resource: &Resource,
         revision: Revision,
     ) -> Result<Snapshot, CacheError> {
-        let kept = self.of(resource).and_then(|cache| cache.snapshot_at(revision, self.applied()));
+        let known = self.store.oldest()?..=self.applied();
+        let kept = self.of(resource).and_then(|cache| cache.snapshot_at(revision, known));
         if let Some(snapshot) = kept {
             return Ok(snapshot);
         }

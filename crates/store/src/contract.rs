@@ -156,6 +156,12 @@ pub trait Store: Send + Sync {
     /// The newest published revision.
     fn revision(&self) -> Revision;
 
+    /// The oldest revision that can still be listed, and that a watch can start after.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn oldest(&self) -> Result<Revision, StoreError>;
+
     /// The entry of a key now.
     ///
     /// # Errors

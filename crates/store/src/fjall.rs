@@ -121,6 +121,10 @@ impl Store for Fjall {
         self.shared.recent.revision()
     }
 
+    fn oldest(&self) -> Result<Revision, StoreError> {
+        read_compacted(&self.shared.meta)
+    }
+
     async fn get(&self, key: &str) -> Result<At<Option<Entry>>, StoreError> {
         let revision = self.shared.recent.revision();
         let snapshot = self.shared.db.snapshot();

@@ -143,6 +143,10 @@ impl Store for Memory {
         self.step(|s| s.revision)
     }
 
+    fn oldest(&self) -> Result<Revision, StoreError> {
+        Ok(self.step(|s| s.compacted))
+    }
+
     async fn get(&self, key: &str) -> Result<At<Option<Entry>>, StoreError> {
         Ok(self.step(|s| At { revision: s.revision, value: s.live.get(key).cloned() }))
     }

@@ -155,6 +155,7 @@ async fn compaction_keeps_what_is_live(store: Arc<dyn Store>) {
     let d = remove(&*store, "/gone", c).await;
     let e = update(&*store, "/a", "3", b).await;
     store.compact(d).await.expect("compaction");
+    assert_eq!(store.oldest(), Ok(d));
     assert!(
         matches!(store.watch("/", start), Err(StoreError::Compacted { oldest, .. }) if oldest == d)
     );

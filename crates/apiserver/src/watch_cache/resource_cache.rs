@@ -4,6 +4,7 @@
 //! Invariant: everything below one lock; nothing awaits while it is held.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -333,10 +334,15 @@ impl ResourceCache {
         Snapshot { revision: applied.max(state.revision), objects: state.objects.clone() }
     }
 
-    /// The objects as of a revision, if they have not changed since, or are kept for pages.
-    pub(super) fn snapshot_at(&self, revision: Revision, applied: Revision) -> Option<Snapshot> {
-        let state = self.lock();
-        if state.revision <= revision && revision <= applied {
+    /// The objects as of a revision, if it is `known` and they have not changed since, or if they are kept for pages.
+    pub(super) fn snapshot_at(
+        &self,
+        revision: Revision,
+        known: RangeInclusive<Revision>,
+    ) -> Option<Snapshot> {
+        let mut state = self.lock();
+        state.forget_old_pages();
+        if state.revision <= revision && known.contains(&revision) {
             return Some(Snapshot { revision, objects: state.objects.clone() });
         }
         state.pages.iter().map(|page| &page.1).find(|page| page.revision == revision).cloned()

@@ -103,6 +103,26 @@ async fn list_pages_with_selectors_tell_no_remaining_count() {
 }
 
 #[tokio::test]
+async fn list_continue_of_what_did_not_change_expires_with_the_history() {
+    let server = filled(4).await;
+    let first = server.get(&format!("{MAPS}?limit=2")).await.expect(200);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for index in 0..10 {
+        let secret = json!({"metadata": {"name": format!("s{index}")}});
+        server.post(secrets, secret).await.expect(201);
+        server.get(&format!("{MAPS}?limit=1")).await.expect(200);
+    }
+    server.compact().await;
+    let token = first["metadata"]["continue"].as_str().unwrap_or_default();
+    let expired = server.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((expired.failure().0, expired.failure().1.as_str()), (410, "Expired"));
+    let on = expired.json()["metadata"]["continue"].clone();
+    let on = on.as_str().unwrap_or_default();
+    let rest = server.get(&format!("{MAPS}?limit=2&continue={on}")).await.expect(200);
+    assert_eq!(names(&rest), ["m02", "m03"]);
+}
+
+#[tokio::test]
 async fn list_continue_after_compaction_is_410_with_a_way_on() {
     let server = filled(4).await;
     let first = server.get(&format!("{MAPS}?limit=2")).await.expect(200);
