@@ -104,6 +104,8 @@ fn kctl_15_managed_fields_are_shown_on_demand(k: &Kubectl<'_>) {
     assert_eq!(owners(k, "cm app"), ["kubectl Apply", "kubectl-label Update"]);
     k.ok("create deployment plain --image=knarr.local/hello:1.0 --replicas=0");
     k.ok("rollout status deploy plain --timeout=60s");
-    let owners = owners(k, "deploy plain");
+    // Their order is that of their times, which may be equal.
+    let mut owners = owners(k, "deploy plain");
+    owners.sort_unstable();
     assert_eq!(owners, ["kube-controller-manager Update", "kubectl-create Update"]);
 }
