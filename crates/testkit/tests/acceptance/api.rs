@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = testkit::tests![
     ],
     once: [
         api_01_objects_are_created_read_updated_and_deleted,
+        api_04_answers_may_be_protobuf,
         api_04_bodies_and_answers_may_be_yaml,
         api_06_metadata_is_filled_in,
         api_11_lists_are_selected_and_paged,
@@ -68,6 +69,35 @@ fn api_01_objects_are_created_read_updated_and_deleted(k: &Kubectl<'_>) {
     assert_eq!(get(k, &path(k, "/app")).status, 404);
     let deployments = get(k, &format!("/apis/apps/v1/namespaces/{}/deployments", k.namespace()));
     assert_eq!(deployments.json()["kind"], "DeploymentList");
+}
+
+/// What Go clients ask for by default. `kubectl create` sends and reads it, so it says here whether the bytes are right.
+fn api_04_answers_may_be_protobuf(k: &Kubectl<'_>) {
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    assert_eq!(k.ok("create configmap app --from-literal=a=1 -o jsonpath={.data.a}"), "1");
+    let ask = |rest: &str| {
+        let answer = k.cluster().request(Method::GET, &path(k, rest), &[("accept", PROTOBUF)], "");
+        (answer.status, answer.header("content-type").to_owned(), answer.body)
+    };
+    for (rest, kind) in [("", "ConfigMapList"), ("/app", "ConfigMap"), ("/nope", "Status")] {
+        let (status, content_type, body) = ask(rest);
+        assert_eq!(status, if kind == "Status" { 404 } else { 200 });
+        assert_eq!(content_type, PROTOBUF);
+        let head = [
+            b"k8s\0\x0a",
+            &[6 + kind.len() as u8][..],
+            b"\x0a\x02v1\x12",
+            &[kind.len() as u8],
+            kind.as_bytes(),
+        ];
+        assert!(body.starts_with(&head.concat()), "{kind}: {body:?}");
+    }
+    let (_, content_type, body) =
+        ask("?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3Dapp");
+    assert_eq!(content_type, format!("{PROTOBUF};stream=watch"));
+    let (length, event) = body.split_first_chunk::<4>().expect("an event");
+    assert_eq!(u32::from_be_bytes(*length) as usize, event.len());
+    assert!(event.starts_with(b"\x0a\x05ADDED\x12"), "{event:?}");
 }
 
 fn api_04_bodies_and_answers_may_be_yaml(k: &Kubectl<'_>) {
