@@ -10,6 +10,7 @@
 //!
 //! Invariants: sets are sorted as Kubernetes sorts them; what an update does not touch keeps its stored text, unparsed.
 
+mod created;
 mod element;
 mod field_set;
 mod fields_v1;

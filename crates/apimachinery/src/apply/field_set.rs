@@ -88,6 +88,15 @@ impl FieldSet {
         if rest.is_empty() { node.owned } else { node.below.has(rest) }
     }
 
+    /// The node of the field of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&Node> {
+        let order = |node: &Node| match node.element.name() {
+            Some(element) => element.cmp(name),
+            None => Ordering::Greater,
+        };
+        self.nodes.binary_search_by(order).ok().map(|at| &self.nodes[at])
+    }
+
     pub(super) fn node(&self, element: &PathElement) -> Option<&Node> {
         self.find(element).ok().map(|at| &self.nodes[at])
     }

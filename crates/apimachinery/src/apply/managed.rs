@@ -97,7 +97,7 @@ impl Owned {
         Self { api_version: api_version.to_owned(), time, text: OnceCell::new(), set }
     }
 
-    fn stored(api_version: String, text: String, time: Option<Time>) -> Self {
+    pub(super) fn stored(api_version: String, text: String, time: Option<Time>) -> Self {
         Self { api_version, time, text: OnceCell::from(text), set: OnceCell::new() }
     }
 

@@ -3,9 +3,12 @@
 //! Counterpart: `managedfields/internal/fieldmanager.go` and the chain of managers it builds. Invariant: pure; the clock is a
 //! parameter.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, Time};
 use serde_json::Value;
 
+use super::created::created;
 use super::element::{PathElement, path_text};
 use super::field_set::{FieldSet, Filter};
 use super::last_applied;
@@ -133,11 +136,39 @@ impl FieldManager<'_> {
         match live {
             Some(_) if managed.is_empty() => managed,
             Some(live) => self.track(live, new, managed, manager),
+            None if managed.is_empty() => self.create(new, manager),
             None => self.track(super::schema::nothing(), new, managed, manager),
         }
     }
 
-    fn track(&self, live: &Value, new: &Value, mut managed: Managed, manager: &str) -> Managed {
+    /// What tracking a new object gives when nobody owns anything yet, without building sets of fields.
+    fn create(&self, new: &Value, manager: &str) -> Managed {
+        let filtered = match self.filter {
+            Filter::All => None,
+            Filter::Except(set) => Some(set),
+            Filter::Only(_) => {
+                let nothing = super::schema::nothing();
+                return self.track(nothing, new, Managed::default(), manager);
+            }
+        };
+        let mut managed = Managed::default();
+        let Some((_, ty)) = self.versions.convert(new, self.api_version) else { return managed };
+        let text = created(self.schema, ty, new, [filtered, Some(&NEVER)]);
+        if text != "{}" {
+            let now = Some(self.now.clone());
+            let owned = Owned::stored(self.api_version.to_owned(), text, now);
+            managed.entries.insert(self.manager(manager, Operation::Update), owned);
+        }
+        managed
+    }
+
+    pub(super) fn track(
+        &self,
+        live: &Value,
+        new: &Value,
+        mut managed: Managed,
+        manager: &str,
+    ) -> Managed {
         let own = never_owned_removed(&self.updater().update(live, new, &mut managed));
         if !own.is_empty() {
             let manager = self.manager(manager, Operation::Update);
@@ -262,16 +293,22 @@ fn shown(api_version: &str, kind: &str) -> String {
 
 /// The set without what nobody owns: what identifies an object, and what only the server sets.
 fn never_owned_removed(set: &FieldSet) -> FieldSet {
+    let metadata = FieldSet::of([[PathElement::field("metadata")].as_slice()]);
+    set.difference(&NEVER).difference(&metadata)
+}
+
+/// What nobody owns; `metadata` itself is not in it, but nobody owns that either.
+static NEVER: LazyLock<FieldSet> = LazyLock::new(|| {
     let field = PathElement::field;
     let mut never = FieldSet::default();
-    for name in ["apiVersion", "kind", "metadata"] {
+    for name in ["apiVersion", "kind"] {
         never.insert(&[field(name)]);
     }
     for name in NEVER_OWNED {
         never.insert(&[field("metadata"), field(name)]);
     }
-    set.difference(&never)
-}
+    never
+});
 
 /// Puts the oldest managers together, version by version, until there are not too many that update.
 fn capped(mut managed: Managed) -> Managed {

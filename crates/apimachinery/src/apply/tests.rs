@@ -762,3 +762,64 @@ proptest! {
         }
     }
 }
+
+/// Any value of the fields of the kind, with what is empty, null and there twice.
+fn specs() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![Just(""), Just("x"), Just("a b"), Just("q\"\\")];
+    let labels = prop::collection::btree_map("[ab\"<]{1,2}", text.clone(), 0..3);
+    let boxed = (text.clone(), prop::option::of(text.clone()), prop::option::of(labels.clone()))
+        .prop_map(|(name, image, limits)| {
+            let mut item = json!({ "name": name });
+            item.as_object_mut().unwrap().extend(image.map(|i| ("image".into(), json!(i))));
+            let limits = limits.map(|l| ("resources".into(), json!({ "limits": l })));
+            item.as_object_mut().unwrap().extend(limits);
+            item
+        });
+    let port =
+        (0..3, prop::option::of(prop_oneof![Just("TCP"), Just("UDP")])).prop_map(|(n, p)| {
+            let mut item = json!({ "port": n });
+            item.as_object_mut().unwrap().extend(p.map(|p| ("protocol".into(), json!(p))));
+            item
+        });
+    let fields = (
+        prop::option::of(prop::collection::vec(boxed, 0..3)),
+        prop::option::of(prop::collection::vec(port, 0..3)),
+        prop::option::of(labels.clone()),
+        prop::option::of(prop::collection::vec(text.clone(), 0..2)),
+        prop::option::of(labels),
+        prop::option::of(0..2),
+        prop::option::of(text),
+    );
+    fields.prop_map(|(boxes, ports, selector, args, anything, replicas, key)| {
+        let mut spec = serde_json::Map::new();
+        spec.extend(boxes.map(|v| ("boxes".into(), json!(v))));
+        spec.extend(ports.map(|v| ("ports".into(), json!(v))));
+        spec.extend(selector.map(|v| ("selector".into(), json!(v))));
+        spec.extend(args.map(|v| ("args".into(), json!(v))));
+        spec.extend(anything.map(|v| ("anything".into(), json!(v))));
+        spec.extend(replicas.map(|v| ("replicas".into(), json!(v))));
+        spec.extend(key.map(|v| ("reference".into(), json!({ "key": v }))));
+        Value::Object(spec)
+    })
+}
+
+proptest! {
+    #[test]
+    fn creation_written_at_once_is_that_of_the_sets(
+        spec in specs(), template in prop::option::of(specs()), labels in prop::collection::btree_map("[ab]", "x", 0..2)
+    ) {
+        let mut object = whole(json!({"metadata": {"labels": labels, "uid": "u"}, "spec": spec, "status": {"phase": "x"}}));
+        if let Some(template) = template {
+            object["spec"]["template"] = template;
+        }
+        let world = World::new();
+        let lines = |managed: Managed| {
+            World { managed, ..World::new() }.owners()
+        };
+        let (quick, slow) = world.with("", |fields| (
+            fields.update(None, &object, Managed::default(), "m"),
+            fields.track(super::schema::nothing(), &object, Managed::default(), "m"),
+        ));
+        prop_assert_eq!(lines(quick), lines(slow));
+    }
+}

@@ -13,8 +13,9 @@ mod merge;
 mod remove;
 mod validate;
 
-pub(super) use compare::{Reading, compare};
+pub(super) use compare::{Reading, compare, is_omitted};
 pub use fields::field_set;
+pub(super) use items::identified;
 pub(super) use merge::merge;
 pub(super) use remove::remove;
 pub use validate::{Duplicates, TypeErrors, validate};
@@ -26,14 +27,14 @@ use super::schema::Atom;
 
 /// Which of the forms of a type a value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Map,
     Scalar,
     List,
 }
 
 /// The form of a value; of `null`, and of values the type does not allow, the first one the type has.
-fn form(atom: &Atom, value: Option<&Value>) -> Form {
+pub(super) fn form(atom: &Atom, value: Option<&Value>) -> Form {
     let is = match value {
         Some(Value::Object(_)) => Some(Form::Map),
         Some(Value::Array(_)) => Some(Form::List),

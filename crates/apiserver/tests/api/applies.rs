@@ -349,3 +349,48 @@ async fn binding_and_deletion_keep_the_owners() {
     let deleted = server.delete(&path, Value::Null).await.expect(200);
     assert_eq!(owners(&deleted), owners(&created));
 }
+
+/// What managed fields cost of a Pod's creation; run with `--ignored --nocapture` and an optimizing profile.
+#[tokio::test]
+#[ignore = "measures, and checks nothing"]
+async fn speed_of_managed_fields_in_a_creation() {
+    use apimachinery::apply::{FieldManager, Filter, Managed, Unconverted};
+    use apimachinery::object::KubeObject;
+    use k8s_openapi::api::core::v1::Pod;
+
+    const ROUNDS: u32 = 5_000;
+    let server = Server::start().await;
+    let begin = std::time::Instant::now();
+    for n in 0..ROUNDS {
+        server.post(PODS, pod(&format!("p{n}"))).await.expect(201);
+    }
+    let creation = begin.elapsed() / ROUNDS;
+    let mut stored = server.get(&format!("{PODS}/p0")).await.expect(200);
+    stored["metadata"].as_object_mut().unwrap().remove("managedFields");
+    let stored: Pod = serde_json::from_value(stored).unwrap();
+    let schema = api::schema::typed_schema();
+    let versions = Unconverted { api_version: "v1", ty: schema.of("io.k8s.api.core.v1.Pod") };
+    let (filter, now) = (Filter::except(&[&["status"]]), apimachinery::time::now());
+    let fields = FieldManager {
+        schema,
+        versions: &versions,
+        api_version: "v1",
+        kind: "Pod",
+        subresource: "",
+        filter: &filter,
+        now: &now,
+    };
+    let mut parts = [std::time::Duration::ZERO; 3];
+    for _ in 0..ROUNDS {
+        let begin = std::time::Instant::now();
+        let value = stored.to_value();
+        parts[0] += begin.elapsed();
+        let managed = fields.update(None, &value, Managed::default(), "m");
+        parts[1] += begin.elapsed();
+        let entries = managed.encode();
+        parts[2] += begin.elapsed();
+        assert!(entries.is_some());
+    }
+    let [tree, sets, text] = parts.map(|part| part / ROUNDS);
+    println!("creation {creation:?}; tree {tree:?}, with sets {sets:?}, with text {text:?}");
+}

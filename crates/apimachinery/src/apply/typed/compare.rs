@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Form, PathElement, form, forms, is_empty_list, items};
+use super::{Form, PathElement, forms, is_empty_list, items};
 use crate::apply::element::same;
 use crate::apply::field_set::{FieldSet, Filter};
 use crate::apply::schema::{ListAtom, ListKind, MapAtom, TypeId, TypedSchema};
@@ -177,22 +177,8 @@ impl Walk<'_> {
         }
         match value {
             None => map.zero(name),
-            Some(value) if map.zero(name).is_none() && self.is_omitted(ty, value) => None,
+            Some(value) if map.zero(name).is_none() && is_omitted(self.schema, ty, value) => None,
             value => value,
-        }
-    }
-
-    /// Go leaves out empty lists and maps; objects it keeps.
-    fn is_omitted(&self, ty: TypeId, value: &Value) -> bool {
-        match value {
-            Value::Array(items) => items.is_empty(),
-            Value::Object(fields) if fields.is_empty() => {
-                let map = self.schema.atom(ty).map.as_ref();
-                map.is_some_and(|map| map.fields.is_empty() && map.rest.is_some())
-                    && form(self.schema.atom(ty), None) == Form::Map
-                    && self.schema.atom(ty).scalar.is_none()
-            }
-            _ => false,
         }
     }
 
@@ -230,6 +216,20 @@ impl Walk<'_> {
         marks.removed.own |= old.len() >= 2;
         marks.added.own |= new.len() >= 2;
         marks
+    }
+}
+
+/// Go leaves out empty lists and maps; objects it keeps.
+pub(in crate::apply) fn is_omitted(schema: &TypedSchema, ty: TypeId, value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) if fields.is_empty() => {
+            let atom = schema.atom(ty);
+            let map = atom.map.as_ref();
+            map.is_some_and(|map| map.fields.is_empty() && map.rest.is_some())
+                && atom.scalar.is_none()
+        }
+        _ => false,
     }
 }
 

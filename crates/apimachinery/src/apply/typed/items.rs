@@ -52,7 +52,7 @@ fn keyed_element(keys: &[(Box<str>, Option<Value>)], item: &Value) -> Result<Pat
 }
 
 /// The items of a list that can be identified, in order, each with its step.
-pub(super) fn identified<'v>(
+pub(in crate::apply) fn identified<'v>(
     list: &ListAtom,
     value: Option<&'v Value>,
 ) -> Vec<(PathElement, &'v Value)> {
