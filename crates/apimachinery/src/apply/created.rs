@@ -46,7 +46,7 @@ impl<'s> Writer<'s> {
         let atom = schema.atom(ty);
         match (form(atom, Some(value)), &atom.map, &atom.list, value) {
             (Form::Map, Some(map), _, Value::Object(fields))
-                if !map.atomic && !(fields.is_empty() && map.always.is_empty()) =>
+                if !map.atomic && (!fields.is_empty() || !map.always.is_empty()) =>
             {
                 Shape::Map(map)
             }
