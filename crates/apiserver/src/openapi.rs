@@ -1,11 +1,12 @@
 //! `/openapi/v3` and `/openapi/v2`: every path and type of this server, in the forms clients read.
 //!
 //! Counterpart in Kubernetes: `kube-openapi` (builder, builder3, handler, handler3). Paths come from the kind table
-//! (`operations`), types from [`api::schema`]; `render` writes them in either version and `gnostic` encodes v2 in the
-//! protobuf form that older `kubectl`s read. Invariants: documents are built at their first use, never at start-up, and
+//! (`operations`), types from [`api::schema`]; `render` writes them in either version and `gnostic` and `gnostic_v3` encode them in
+//! protobuf, which older `kubectl`s read. Invariants: documents are built at their first use, never at start-up, and
 //! kept as bytes; a URL with a hash always means the same bytes.
 
 mod gnostic;
+mod gnostic_v3;
 mod operations;
 mod parameters;
 mod render;
@@ -29,7 +30,13 @@ const PROTOBUF_ASKED: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 ];
-const PROTOBUF_GIVEN: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const PROTOBUF_GIVEN: &str = PROTOBUF_ASKED[1];
+/// The same for v3.
+const PROTOBUF_V3_ASKED: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+];
+const PROTOBUF_V3_GIVEN: &str = PROTOBUF_V3_ASKED[1];
 const V2_PATH: &str = "/openapi/v2";
 const V3_PATH: &str = "/openapi/v3";
 
@@ -51,7 +58,22 @@ struct V2 {
 struct V3 {
     index: Prepared,
     /// By path without the leading slash, e.g. `apis/apps/v1`.
-    documents: BTreeMap<String, Prepared>,
+    documents: BTreeMap<String, V3Document>,
+}
+
+struct V3Document {
+    json: Prepared,
+    /// Made when somebody asks for it, which hardly anybody does.
+    protobuf: OnceLock<Prepared>,
+}
+
+impl V3Document {
+    fn protobuf(&self) -> &Prepared {
+        self.protobuf.get_or_init(|| {
+            let document = serde_json::from_slice(self.json.bytes()).unwrap_or_default();
+            Prepared::new(PROTOBUF_V3_GIVEN, gnostic_v3::encode(&document))
+        })
+    }
 }
 
 impl OpenApi {
@@ -85,7 +107,7 @@ impl OpenApi {
 
     fn v2(&self, parts: &Parts) -> Response<Body> {
         let v2 = self.swagger();
-        match wants_protobuf(parts) {
+        match wants_protobuf(parts, PROTOBUF_ASKED) {
             Some(true) => v2.protobuf.respond(parts),
             Some(false) => v2.json.respond(parts),
             None => text(
@@ -97,22 +119,26 @@ impl OpenApi {
 
     fn v3(&self, name: &str, parts: &Parts) -> Option<Response<Body>> {
         let document = self.documents().documents.get(name)?;
-        if !accepted(parts).iter().any(|media| is_json(media)) {
-            // Kubernetes has these documents in protobuf too; its clients ask for JSON.
-            return Some(text(StatusCode::NOT_ACCEPTABLE, format!("only {JSON} is available")));
-        }
+        let respond = || match wants_protobuf(parts, PROTOBUF_V3_ASKED) {
+            Some(true) => document.protobuf().respond(parts),
+            Some(false) => document.json.respond(parts),
+            None => text(
+                StatusCode::NOT_ACCEPTABLE,
+                format!("only {JSON} and {PROTOBUF_V3_GIVEN} are available"),
+            ),
+        };
         let query = parts.uri.query().unwrap_or_default();
         let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "hash");
         Some(match asked {
-            Some((_, hash)) if hash == document.etag() => immutable(document.respond(parts)),
+            Some((_, hash)) if hash == document.json.etag() => immutable(respond()),
             Some(_) => {
-                let url = server_relative_url(name, document);
+                let url = server_relative_url(name, &document.json);
                 built(
                     Response::builder().status(StatusCode::MOVED_PERMANENTLY).header(LOCATION, url),
                     Body::empty(),
                 )
             }
-            None => document.respond(parts),
+            None => respond(),
         })
     }
 
@@ -128,16 +154,20 @@ impl OpenApi {
 
     fn documents(&self) -> &V3 {
         self.v3.get_or_init(|| {
-            let documents: BTreeMap<String, Prepared> = render::v3(&self.version)
+            let documents: BTreeMap<String, V3Document> = render::v3(&self.version)
                 .into_iter()
                 .map(|(name, document)| {
-                    (name, Prepared::new(JSON, document.to_string().into_bytes()))
+                    let json = Prepared::new(JSON, document.to_string().into_bytes());
+                    (name, V3Document { json, protobuf: OnceLock::new() })
                 })
                 .collect();
             let paths: BTreeMap<&str, Value> = documents
                 .iter()
                 .map(|(name, d)| {
-                    (name.as_str(), json!({ "serverRelativeURL": server_relative_url(name, d) }))
+                    (
+                        name.as_str(),
+                        json!({ "serverRelativeURL": server_relative_url(name, &d.json) }),
+                    )
                 })
                 .collect();
             V3 {
@@ -166,16 +196,13 @@ fn immutable(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Whether v2 is wanted as protobuf; `None` when neither form is accepted.
-fn wants_protobuf(parts: &Parts) -> Option<bool> {
+/// Whether a document is wanted as protobuf, which goes by these names; `None` when neither form is accepted.
+fn wants_protobuf(parts: &Parts, names: [&str; 2]) -> Option<bool> {
     accepted(parts).iter().find_map(|media| match media.as_str() {
-        media if PROTOBUF_ASKED.contains(&media) => Some(true),
-        media => is_json(media).then_some(false),
+        media if names.contains(&media) => Some(true),
+        JSON | "application/*" | "*/*" => Some(false),
+        _ => None,
     })
-}
-
-fn is_json(media: &str) -> bool {
-    matches!(media, JSON | "application/*" | "*/*")
 }
 
 /// The media types a client accepts, in the order it names them; anything when it names none.

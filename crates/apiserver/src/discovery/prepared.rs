@@ -39,7 +39,7 @@ impl Prepared {
     }
 
     /// The document.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 

@@ -25,27 +25,27 @@ pub(super) fn encode(document: &Value) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn texts(value: &Value) -> Vec<String> {
+pub(super) fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
 }
 
-fn flag(value: &Value) -> bool {
+pub(super) fn flag(value: &Value) -> bool {
     value.as_bool().unwrap_or_default()
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = (String, &Value)> {
+pub(super) fn entries(value: &Value) -> impl Iterator<Item = (String, &Value)> {
     value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value))
 }
 
-fn any(value: &Value) -> Any {
+pub(super) fn any(value: &Value) -> Any {
     Any { yaml: value.to_string() }
 }
 
-fn extensions(value: &Value) -> Vec<NamedAny> {
+pub(super) fn extensions(value: &Value) -> Vec<NamedAny> {
     let found = entries(value).filter(|(name, _)| name.starts_with("x-"));
     found.map(|(name, value)| NamedAny { name, value: Some(any(value)) }).collect()
 }
@@ -425,15 +425,15 @@ struct NamedSchema {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct NamedAny {
+pub(super) struct NamedAny {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(super) name: String,
     #[prost(message, optional, tag = "2")]
-    value: Option<Any>,
+    pub(super) value: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Any {
+pub(super) struct Any {
     #[prost(string, tag = "2")]
     yaml: String,
 }

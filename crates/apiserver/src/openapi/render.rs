@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use api::schema::protobuf::{MEDIA_TYPE as PROTOBUF, WATCH_MEDIA_TYPE};
 use api::schema::{self, Definitions, INT_OR_STRING, QUANTITY, REF_PREFIX};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,7 @@ use super::parameters;
 
 const V3_REF_PREFIX: &str = "#/components/schemas/";
 const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
 const PATCH_TYPES: [&str; 3] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -199,9 +201,9 @@ fn operation_head(operation: &Operation, parameters: &[Value]) -> Map<String, Va
 
 fn produced(media: Media) -> &'static [&'static str] {
     match media {
-        Media::Object => &[JSON, "application/yaml"],
-        Media::Stream => &[JSON, "application/json;stream=watch", "application/yaml"],
-        Media::Log => &["text/plain"],
+        Media::Object => &[JSON, YAML, PROTOBUF],
+        Media::Stream => &[JSON, YAML, PROTOBUF, "application/json;stream=watch", WATCH_MEDIA_TYPE],
+        Media::Log => &["text/plain", JSON, YAML, PROTOBUF],
         Media::Any => &["*/*"],
         Media::Json => &[JSON],
     }
@@ -218,7 +220,7 @@ fn phrase(code: u16) -> &'static str {
 
 fn operation_v2(operation: &Operation, mut parameters: Vec<Value>) -> Value {
     let mut consumes: &[&str] =
-        if operation.gvk.is_some() { &["*/*"] } else { &[JSON, "application/yaml"] };
+        if operation.gvk.is_some() { &["*/*"] } else { &[JSON, YAML, PROTOBUF] };
     if let Some(body) = &operation.body {
         let mut parameter =
             json!({ "name": "body", "in": "body", "schema": schema::reference(&body.definition) });

@@ -54,11 +54,18 @@ async fn v3_index_leads_to_every_document_by_its_hash() {
 }
 
 #[test]
-fn v3_documents_are_json_or_refused() {
-    let status = |accept: &str| ask("/openapi/v3/apis/apps/v1", accept).unwrap().status().as_u16();
-    let protobuf = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
-    assert_eq!((status("application/json"), status("*/*"), status(protobuf)), (200, 200, 406));
-    assert_eq!(status(&format!("{protobuf}, application/json")), 200);
+fn v3_documents_are_json_and_protobuf_for_those_who_ask() {
+    let answer = |accept: &str| ask("/openapi/v3/apis/apps/v1", accept).unwrap();
+    let form = |accept: &str| answer(accept).headers()[http::header::CONTENT_TYPE].clone();
+    let v2 = PROTOBUF_ASKED[0];
+    assert_eq!(answer(v2).status(), 406);
+    assert_eq!(
+        (form("*/*"), form(&format!("{v2}, application/json"))),
+        (HeaderValue::from_static(JSON), HeaderValue::from_static(JSON))
+    );
+    for name in PROTOBUF_V3_ASKED {
+        assert_eq!(form(&format!("{name}, application/json")), PROTOBUF_V3_GIVEN);
+    }
 }
 
 #[test]
