@@ -27,6 +27,7 @@ use crate::authn::{self, UserInfo};
 use crate::authz::{self, Attributes};
 use crate::discovery::Discovery;
 use crate::metrics::{Metrics, RequestKind};
+use crate::node_port::NodePorts;
 use crate::node_proxy::NodeProxy;
 use crate::openapi::OpenApi;
 use crate::request_info::RequestInfo;
@@ -64,6 +65,7 @@ pub struct ApiServer {
     pub(crate) cache: Arc<WatchCache>,
     pub(crate) admission: Admission,
     pub(crate) addresses: ServiceAddresses,
+    pub(crate) node_ports: NodePorts,
     flow: FlowControl,
     ready: AtomicBool,
     metrics: Metrics,
@@ -83,6 +85,7 @@ impl ApiServer {
             storage: Storage::new(config.store.clone(), config.event_ttl),
             admission: Admission::new(cache.clone()),
             addresses: ServiceAddresses::new(config.store.clone(), config.service_cidr),
+            node_ports: NodePorts::new(config.store.clone()),
             flow: FlowControl::default(),
             ready: AtomicBool::new(false),
             metrics: Metrics::default(),

@@ -126,7 +126,7 @@ fn is_externally_accessible(spec: &ServiceSpec) -> bool {
 }
 
 /// Whether load balancers ask the nodes which of them have pods of the service.
-fn needs_health_check(spec: &ServiceSpec) -> bool {
+pub fn needs_health_check(spec: &ServiceSpec) -> bool {
     text(&spec.type_) == LOAD_BALANCER && text(&spec.external_traffic_policy) == LOCAL
 }
 

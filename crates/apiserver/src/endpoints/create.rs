@@ -62,9 +62,10 @@ pub(super) async fn persist(
     metadata.uid = Some(uuid::Uuid::new_v4().to_string());
     metadata.creation_timestamp = Some(time::now());
     metadata.resource_version = None;
-    let reservation = service::reserve(&call.server, object.as_mut(), mode).await?;
+    let reservation = service::reserve(&call.server, object.as_mut()).await?;
     let stored = store_named(call, &mut object, mode).await;
-    if let (Err(_), Some(reservation)) = (&stored, reservation) {
+    let unused = stored.is_err() || mode == Mode::DryRun;
+    if let Some(reservation) = reservation.filter(|_| unused) {
         reservation.release(&call.server).await;
     }
     let warnings = call.resource.strategy.warnings(object.as_ref(), None);

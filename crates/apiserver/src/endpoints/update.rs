@@ -132,11 +132,8 @@ pub(super) async fn settle(call: &Call, updated: Updated, mode: Mode) -> Encoded
     if mode == Mode::DryRun {
         return object;
     }
-    if std::ptr::eq(call.resource, kinds::of::<Service>()) {
-        match deleted {
-            true => service::release(&call.server, &object).await,
-            false => service::release_unused(&call.server, &object).await,
-        }
+    if deleted && std::ptr::eq(call.resource, kinds::of::<Service>()) {
+        service::release(&call.server, &object).await;
     }
     if std::ptr::eq(call.resource, kinds::of::<Namespace>()) {
         // Admission looks at namespaces in memory: from the answer on, nothing may be created in one that is ending. Should memory

@@ -8,6 +8,7 @@ mod events;
 mod kubernetes_service;
 mod lists;
 mod namespaces;
+mod node_ports;
 mod nodes;
 mod patches;
 mod protobuf;
