@@ -14,6 +14,8 @@ use crate::namespaces::{is_active, key_of_namespace};
 
 /// The name that pods mount the bundle by.
 const NAME: &str = "kube-root-ca.crt";
+/// Of all ConfigMaps of the cluster only these are held.
+const SELECTOR: &str = "metadata.name=kube-root-ca.crt";
 /// The key of the bundle in it.
 const DATA_KEY: &str = "ca.crt";
 const DESCRIPTION_ANNOTATION: &str = "kubernetes.io/description";
@@ -40,10 +42,9 @@ impl Controller for RootCaPublisher {
     type Observed = Observed;
 
     fn watches(&self) -> Watches<ObjectKey> {
-        Watches::new().own::<Namespace>().map::<ConfigMap>(|_, change| {
-            let ours =
-                change.latest().filter(|latest| latest.metadata.name.as_deref() == Some(NAME));
-            ours.and_then(|latest| key_of_namespace(&latest.metadata)).into_iter().collect()
+        Watches::new().own::<Namespace>().map_selected::<ConfigMap>(SELECTOR, |_, change| {
+            let latest = change.latest();
+            latest.and_then(|latest| key_of_namespace(&latest.metadata)).into_iter().collect()
         })
     }
 

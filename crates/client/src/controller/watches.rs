@@ -148,15 +148,34 @@ impl<Key: QueueKey> Watches<Key> {
 
     /// Reads kind `K` without being woken by it.
     #[must_use]
-    pub fn read<K: Kind>(mut self) -> Self {
-        self.open.push(Box::new(|informers, caches| caches.with(informers.store::<K>())));
+    pub fn read<K: Kind>(self) -> Self {
+        self.select::<K>("")
+    }
+
+    /// Reads only the objects of kind `K` that match a field selector; empty selects all.
+    #[must_use]
+    pub fn select<K: Kind>(mut self, fields: &'static str) -> Self {
+        self.open.push(Box::new(move |informers, caches| {
+            caches.with(informers.store_with_fields::<K>(fields))
+        }));
         self
     }
 
     /// Reads kind `K`; each change wakes the keys that `keys` names.
     #[must_use]
     pub fn map<K: Kind>(
+        self,
+        keys: impl Fn(&Caches, &Change<K>) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        self.map_selected("", keys)
+    }
+
+    /// Reads the objects of kind `K` that match a field selector, so that a controller of a few objects of a frequent kind
+    /// does not hold all of them; each change wakes the keys that `keys` names.
+    #[must_use]
+    pub fn map_selected<K: Kind>(
         mut self,
+        fields: &'static str,
         keys: impl Fn(&Caches, &Change<K>) -> Vec<Key> + Send + Sync + 'static,
     ) -> Self {
         self.connect.push(Box::new(|caches, queue| {
@@ -165,7 +184,7 @@ impl<Key: QueueKey> Watches<Key> {
                 keys(&seen, change).into_iter().for_each(|key| queue.add(key))
             });
         }));
-        self.read::<K>()
+        self.select::<K>(fields)
     }
 
     /// Opens the caches and lets their changes feed `queue`.
