@@ -9,9 +9,12 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use apimachinery::gvk::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource};
-use apimachinery::object::Codec;
+use apimachinery::object::{Codec, KubeObject};
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
 
-use crate::strategy::{KindStrategy, Strategy, erased};
+use crate::strategy::{KindStrategy, Strategy, erased, unstored};
 
 /// Where the objects of a resource live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub struct Resource {
     pub version: &'static str,
     /// Kind, e.g. `Pod`.
     pub kind: &'static str,
-    /// Kind of a list of these, e.g. `PodList`.
+    /// Kind of a list of these, e.g. `PodList`; empty for what cannot be listed.
     pub list_kind: &'static str,
     /// Resource name in paths, e.g. `pods`.
     pub plural: &'static str,
@@ -227,6 +230,31 @@ pub(crate) fn row<K: KindStrategy>(
     }
 }
 
+/// The row of a question: it can be created, which asks it, and nothing else.
+pub(crate) fn question<K>(names: Names, scope: Scope, schema_name: &'static str) -> Resource
+where
+    K: k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + KubeObject + DeserializeOwned + Default,
+{
+    Resource {
+        group: K::GROUP,
+        version: K::VERSION,
+        kind: K::KIND,
+        list_kind: "",
+        plural: K::URL_PATH_SEGMENT,
+        singular: names.singular,
+        short_names: names.short,
+        categories: names.categories,
+        scope,
+        verbs: &["create"],
+        subresources: &[],
+        selectable: crate::fields::METADATA,
+        columns: crate::columns::NAME_AND_AGE,
+        codec: apimachinery::object::codec::<K>(),
+        strategy: unstored::<K>(),
+        schema_name,
+    }
+}
+
 /// The category of what `kubectl get all` shows.
 pub(crate) const ALL: &[&str] = &["all"];
 
@@ -236,6 +264,8 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::core::rows(),
         crate::apps::rows(),
         crate::coordination::rows(),
+        crate::authentication::rows(),
+        crate::authorization::rows(),
         crate::certificates::rows(),
         crate::discovery::rows(),
         crate::flowcontrol::rows(),

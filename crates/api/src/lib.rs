@@ -4,6 +4,8 @@
 //! randomness, no I/O. What a resource is called stands in [`kinds`] and nowhere else.
 
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
 pub mod certificates;
 pub mod columns;
 pub mod coordination;

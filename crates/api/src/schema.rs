@@ -59,7 +59,9 @@ pub fn definitions() -> Definitions {
         if let Some(definition) = definitions.get_mut(resource.schema_name) {
             set_gvks(definition, [(resource.group, resource.version, resource.kind)]);
         }
-        definitions.insert(list_name(resource), list_definition(resource));
+        if !resource.list_kind.is_empty() {
+            definitions.insert(list_name(resource), list_definition(resource));
+        }
     }
     annotate_shared(&mut definitions);
     definitions

@@ -6,6 +6,8 @@
 //!
 //! Invariant: an object that went through `default`, `prepare_*` and `validate_*` without errors may be stored as it is.
 
+mod unstored;
+
 use std::marker::PhantomData;
 
 use apimachinery::field::{self, ErrorList, Path};
@@ -20,6 +22,8 @@ use serde_json::Value;
 
 use crate::kinds::{Column, Scope};
 use crate::report::omit_empty;
+
+pub(crate) use unstored::unstored;
 
 /// The behaviour of a kind, over any object of it.
 ///

@@ -8,6 +8,7 @@ pub(crate) mod node;
 mod policy;
 
 use apimachinery::{gvk::GroupResource, status::StatusError};
+use k8s_openapi::api::authorization::v1::{NonResourceRule, ResourceRule};
 
 use crate::authn::UserInfo;
 
@@ -76,10 +77,26 @@ impl Decision {
     }
 }
 
+/// What somebody may do, in the form of a SelfSubjectRulesReview.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// For resources.
+    pub resource: Vec<ResourceRule>,
+    /// For paths that are no resources.
+    pub non_resource: Vec<NonResourceRule>,
+    /// Whether there may be more than what the rules say, or less.
+    pub incomplete: bool,
+}
+
 /// Says whether a request may proceed.
 pub trait Authorizer: Send + Sync {
     /// Judges one request.
     fn authorize(&self, attrs: &Attributes) -> Decision;
+
+    /// What a user may do in a namespace, as far as it can be said in rules.
+    fn rules(&self, _user: &UserInfo, _namespace: &str) -> Rules {
+        Rules { incomplete: true, ..Rules::default() }
+    }
 }
 
 /// Turns a refusal into the 403 Kubernetes answers with.

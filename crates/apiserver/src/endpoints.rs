@@ -17,6 +17,7 @@ mod output;
 mod page;
 mod patch;
 mod payload;
+mod reviews;
 mod scale;
 mod service;
 mod update;
@@ -120,6 +121,9 @@ pub(crate) async fn route(
 async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
     if !call.resource.verbs.contains(&call.info.verb.as_str()) {
         return Err(StatusError::method_not_allowed());
+    }
+    if reviews::answers(call.resource) {
+        return reviews::create(&call, body).await;
     }
     if std::ptr::eq(call.resource, kinds::of::<ComponentStatus>()) {
         return match call.info.verb.as_str() {

@@ -228,6 +228,14 @@ impl ApiServer {
         authz::node::check_reads(attributes, |node, namespace| self.pods_on(node, namespace))
     }
 
+    /// Refuses a question about what a node may read beyond what its pods name, as far as memory knows them.
+    pub(crate) fn narrowed(&self, attributes: &Attributes) -> Result<(), StatusError> {
+        if !authz::node::narrows(attributes) {
+            return Ok(());
+        }
+        authz::node::check_reads(attributes, |node, namespace| self.pods_on(node, namespace))
+    }
+
     /// The pods of a namespace that are bound to a node.
     fn pods_on(&self, node: &str, namespace: &str) -> Vec<Pod> {
         let row = kinds::of::<Pod>();

@@ -7,13 +7,20 @@
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenReview};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceRule, ResourceRule, SelfSubjectAccessReview, SelfSubjectRulesReview,
+    SubjectAccessReview,
+};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 
-use super::{Attributes, Authorizer, Decision};
-use crate::authn::{GROUP_AUTHENTICATED, GROUP_MASTERS, anonymous_allowed};
+use super::{Attributes, Authorizer, Decision, Rules};
+use crate::authn::{
+    GROUP_AUTHENTICATED, GROUP_MASTERS, OPEN_PATHS, UserInfo, anonymous_allowed,
+};
 
 /// User of the controller manager.
 pub const USER_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
@@ -33,19 +40,60 @@ pub struct FixedPolicy;
 
 impl Authorizer for FixedPolicy {
     fn authorize(&self, attrs: &Attributes) -> Decision {
-        if attrs.user.in_group(GROUP_MASTERS) || public(attrs) {
+        if attrs.user.in_group(GROUP_MASTERS) || public(attrs) || asks_about_itself(attrs) {
             return Decision::Allow;
         }
         if attrs.user.in_group(GROUP_NODES) {
             return node(attrs);
         }
-        let rules = match attrs.user.name.as_str() {
-            USER_CONTROLLER_MANAGER => CONTROLLER_MANAGER,
-            USER_SCHEDULER => SCHEDULER,
-            _ => &[],
-        };
-        decide(rules.iter().any(|rule| rule.allows(attrs)))
+        decide(component(&attrs.user.name).iter().any(|rule| rule.allows(attrs)))
     }
+
+    /// Rules of nodes are narrowed object by object, so theirs are not the whole truth.
+    fn rules(&self, user: &UserInfo, _namespace: &str) -> Rules {
+        let all = || vec!["*".to_owned()];
+        if user.in_group(GROUP_MASTERS) {
+            let resource = resource_rule(all(), all(), all());
+            let other = NonResourceRule { verbs: all(), non_resource_urls: Some(all()) };
+            return Rules { resource: vec![resource], non_resource: vec![other], incomplete: false };
+        }
+        let node = user.in_group(GROUP_NODES);
+        let own = if node { NODE } else { component(&user.name) };
+        let asked = if user.in_group(GROUP_AUTHENTICATED) { BASIC_USER } else { &[] };
+        let resource = asked.iter().chain(own).map(Rule::shown).collect();
+        Rules { resource, non_resource: public_rules(user), incomplete: node }
+    }
+}
+
+fn component(user: &str) -> &'static [Rule] {
+    match user {
+        USER_CONTROLLER_MANAGER => CONTROLLER_MANAGER,
+        USER_SCHEDULER => SCHEDULER,
+        _ => &[],
+    }
+}
+
+fn resource_rule(verbs: Vec<String>, groups: Vec<String>, resources: Vec<String>) -> ResourceRule {
+    ResourceRule {
+        verbs,
+        api_groups: Some(groups),
+        resources: Some(resources),
+        resource_names: None,
+    }
+}
+
+/// What [`public`] says, as rules.
+fn public_rules(user: &UserInfo) -> Vec<NonResourceRule> {
+    let discovery: &[&str] = if user.in_group(GROUP_AUTHENTICATED) { &DISCOVERY } else { &[] };
+    let roots = OPEN_PATHS.iter().chain(discovery);
+    let urls = roots.flat_map(|root| [(*root).to_owned(), format!("{root}/*")]).collect();
+    let verbs = ["get", "head"].map(str::to_owned).to_vec();
+    vec![NonResourceRule { verbs, non_resource_urls: Some(urls) }]
+}
+
+/// Everybody who is somebody may ask who they are and what they may do.
+fn asks_about_itself(attrs: &Attributes) -> bool {
+    attrs.user.in_group(GROUP_AUTHENTICATED) && BASIC_USER.iter().any(|rule| rule.allows(attrs))
 }
 
 /// The name of the node that `user` speaks for.
@@ -58,12 +106,15 @@ fn decide(allowed: bool) -> Decision {
     if allowed { Decision::Allow } else { Decision::no_opinion() }
 }
 
+/// Paths below which the server says what it serves.
+const DISCOVERY: [&str; 3] = ["/api", "/apis", "/openapi"];
+
 /// Health and version for all, discovery for every authenticated user.
 fn public(attrs: &Attributes) -> bool {
     let reads = matches!(attrs.verb.as_str(), "get" | "head");
     let discovery = || {
         attrs.user.in_group(GROUP_AUTHENTICATED)
-            && ["/api", "/apis", "/openapi"].iter().any(|root| is_or_below(&attrs.path, root))
+            && DISCOVERY.iter().any(|root| is_or_below(&attrs.path, root))
     };
     !attrs.resource_request && reads && (anonymous_allowed(&attrs.path) || discovery())
 }
@@ -128,6 +179,20 @@ struct Rule {
 const STREAMS: [&str; 4] = ["attach", "exec", "portforward", "proxy"];
 
 impl Rule {
+    /// The rule as a SelfSubjectRulesReview has it.
+    fn shown(&self) -> ResourceRule {
+        let verbs = self.verbs.iter().map(|verb| (*verb).to_owned()).collect();
+        let (group, resource) = match self.target {
+            Target::AllButStreams => ("*", "*".to_owned()),
+            Target::Resource { group, resource, subresource: "" }
+            | Target::Named { group, resource } => (group, resource.to_owned()),
+            Target::Resource { group, resource, subresource } => {
+                (group, format!("{resource}/{subresource}"))
+            }
+        };
+        resource_rule(verbs, vec![group.to_owned()], vec![resource])
+    }
+
     fn allows(&self, attrs: &Attributes) -> bool {
         attrs.resource_request
             && self.verbs.contains(&attrs.verb.as_str())
@@ -176,8 +241,14 @@ const READ: &[&str] = &["get", "list", "watch"];
 const CREATE: &[&str] = &["create"];
 const CHANGE: &[&str] = &["patch", "update"];
 const RECORD: &[&str] = &["create", "patch", "update"];
-const TOKEN_REVIEWS: Rule = named("authentication.k8s.io", "tokenreviews", CREATE);
-const ACCESS_REVIEWS: Rule = named("authorization.k8s.io", "subjectaccessreviews", CREATE);
+const TOKEN_REVIEWS: Rule = on::<TokenReview>(CREATE);
+const ACCESS_REVIEWS: Rule = on::<SubjectAccessReview>(CREATE);
+
+const BASIC_USER: &[Rule] = &[
+    on::<SelfSubjectReview>(CREATE),
+    on::<SelfSubjectAccessReview>(CREATE),
+    on::<SelfSubjectRulesReview>(CREATE),
+];
 
 /// The garbage collector and the namespace controller read, change and delete everything; creations are named.
 const CONTROLLER_MANAGER: &[Rule] = &[
