@@ -48,6 +48,10 @@ fn is_marked(json: &[u8]) -> bool {
 #[async_trait]
 impl Plugin for Priority {
     async fn create(&self, creation: &mut Creation<'_>) -> Result<(), StatusError> {
+        if self.needs_every_class(creation) {
+            // Should memory stay behind, it is asked as it is.
+            self.cache.read_your_writes().await.ok();
+        }
         let refusal = match creation.typed::<PriorityClass>() {
             Some(class) => self.second_default(class),
             None => creation.typed::<Pod>().and_then(|pod| self.establish(pod).err()),
@@ -75,6 +79,16 @@ impl Plugin for Priority {
 impl Priority {
     pub(super) fn new(cache: Arc<WatchCache>) -> Self {
         Self { cache, classes: kinds::of::<PriorityClass>() }
+    }
+
+    /// Whether the classes in memory are not enough: for a new default class, and for a pod of a class that is not among them.
+    fn needs_every_class(&self, creation: &mut Creation<'_>) -> bool {
+        if let Some(class) = creation.typed::<PriorityClass>() {
+            return class.global_default == Some(true);
+        }
+        let spec = creation.typed::<Pod>().and_then(|pod| pod.spec.as_ref());
+        let name = spec.and_then(|spec| spec.priority_class_name.as_deref()).unwrap_or_default();
+        !name.is_empty() && self.class(name).is_none()
     }
 
     fn decode(&self, class: &Encoded) -> Option<PriorityClass> {

@@ -18,9 +18,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::{Attributes, Authorizer, Decision, Rules};
-use crate::authn::{
-    GROUP_AUTHENTICATED, GROUP_MASTERS, OPEN_PATHS, UserInfo, anonymous_allowed,
-};
+use crate::authn::{GROUP_AUTHENTICATED, GROUP_MASTERS, OPEN_PATHS, UserInfo, anonymous_allowed};
 
 /// User of the controller manager.
 pub const USER_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
@@ -55,7 +53,11 @@ impl Authorizer for FixedPolicy {
         if user.in_group(GROUP_MASTERS) {
             let resource = resource_rule(all(), all(), all());
             let other = NonResourceRule { verbs: all(), non_resource_urls: Some(all()) };
-            return Rules { resource: vec![resource], non_resource: vec![other], incomplete: false };
+            return Rules {
+                resource: vec![resource],
+                non_resource: vec![other],
+                incomplete: false,
+            };
         }
         let node = user.in_group(GROUP_NODES);
         let own = if node { NODE } else { component(&user.name) };
@@ -166,8 +168,6 @@ enum Target {
     Resource { group: &'static str, resource: &'static str, subresource: &'static str },
     /// Every resource and subresource except those that lead into containers and nodes.
     AllButStreams,
-    /// A resource of a kind this server does not have yet, by its name.
-    Named { group: &'static str, resource: &'static str },
 }
 
 struct Rule {
@@ -184,8 +184,7 @@ impl Rule {
         let verbs = self.verbs.iter().map(|verb| (*verb).to_owned()).collect();
         let (group, resource) = match self.target {
             Target::AllButStreams => ("*", "*".to_owned()),
-            Target::Resource { group, resource, subresource: "" }
-            | Target::Named { group, resource } => (group, resource.to_owned()),
+            Target::Resource { group, resource, subresource: "" } => (group, resource.to_owned()),
             Target::Resource { group, resource, subresource } => {
                 (group, format!("{resource}/{subresource}"))
             }
@@ -209,11 +208,6 @@ impl Target {
                     && attrs.resource == resource
                     && attrs.subresource == subresource
             }
-            Self::Named { group, resource } => {
-                attrs.api_group == group
-                    && attrs.resource == resource
-                    && attrs.subresource.is_empty()
-            }
         }
     }
 }
@@ -227,14 +221,6 @@ const fn part<K: Resource>(subresource: &'static str, verbs: &'static [&'static 
         verbs,
         target: Target::Resource { group: K::GROUP, resource: K::URL_PATH_SEGMENT, subresource },
     }
-}
-
-const fn named(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-) -> Rule {
-    Rule { verbs, target: Target::Named { group, resource } }
 }
 
 const READ: &[&str] = &["get", "list", "watch"];

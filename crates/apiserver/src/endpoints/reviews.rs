@@ -102,8 +102,7 @@ fn shown(user: UserInfo) -> authentication::UserInfo {
 }
 
 fn own_identity(call: &Call, review: &mut SelfSubjectReview) -> Result<(), StatusError> {
-    review.metadata =
-        ObjectMeta { creation_timestamp: Some(time::now()), ..ObjectMeta::default() };
+    review.metadata = ObjectMeta { creation_timestamp: Some(time::now()), ..ObjectMeta::default() };
     review.status.get_or_insert_default().user_info = Some(shown(call.user.clone()));
     Ok(())
 }
@@ -111,7 +110,8 @@ fn own_identity(call: &Call, review: &mut SelfSubjectReview) -> Result<(), Statu
 fn own_access(call: &Call, review: &mut SelfSubjectAccessReview) -> Result<(), StatusError> {
     refuse(call, reviews::validate_self(review))?;
     let spec = &review.spec;
-    let (resource, other) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
+    let (resource, other) =
+        (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
     review.status = Some(decide(call, attributes(call.user.clone(), resource, other)));
     Ok(())
 }
@@ -145,7 +145,8 @@ fn decide_for(call: &Call, spec: &SubjectAccessReviewSpec) -> SubjectAccessRevie
         groups: spec.groups.clone().unwrap_or_default(),
         extra: spec.extra.clone().unwrap_or_default(),
     };
-    let (resource, other) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
+    let (resource, other) =
+        (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
     decide(call, attributes(user, resource, other))
 }
 

@@ -5,6 +5,7 @@ mod deletes;
 mod edge;
 mod errors;
 mod events;
+mod kinds;
 mod kubernetes_service;
 mod lists;
 mod namespaces;
