@@ -131,6 +131,25 @@ mod tests {
     }
 
     #[test]
+    fn continue_token_damaged_ones_answer() {
+        let at = Continue { revision: Some(7), start: "/registry/core/pods/a/b\0".to_owned() };
+        let token = at.encode("/registry/core/pods/");
+        let json = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for place in 0..json.len() {
+            for damage in [0x00, b'"', b'/', b'.', b'9', b'-', 0xff] {
+                let mut json = json.clone();
+                json[place] = damage;
+                let token = URL_SAFE_NO_PAD.encode(&json);
+                if let Ok(at) = Continue::decode(&token, "/registry/core/pods/") {
+                    assert!(at.start.starts_with("/registry/core/pods/"), "{at:?}");
+                    assert!(!at.start.contains("/../"), "{at:?}");
+                }
+            }
+            assert!(Continue::decode(&token[..place], "/registry/core/pods/").is_err());
+        }
+    }
+
+    #[test]
     fn continue_token_bad_ones_are_refused() {
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
         for (token, message) in [

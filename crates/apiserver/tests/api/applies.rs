@@ -394,3 +394,20 @@ async fn speed_of_managed_fields_in_a_creation() {
     let [tree, sets, text] = parts.map(|part| part / ROUNDS);
     println!("creation {creation:?}; tree {tree:?}, with sets {sets:?}, with text {text:?}");
 }
+
+#[tokio::test]
+async fn owners_survive_the_way_through_protobuf() {
+    use http::header::CONTENT_TYPE;
+
+    let server = Server::start().await;
+    let created = server.post(&format!("{PODS}?fieldManager=a"), pod("p")).await.expect(201);
+    let path = format!("{PODS}/p");
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let answer = server.send(Method::GET, &path, &[("accept", protobuf)], "").await;
+    assert_eq!(answer.headers[CONTENT_TYPE], protobuf);
+    let decoded = api::schema::protobuf::decode(&answer.body).unwrap();
+    assert_eq!(owners(&decoded), owners(&created));
+    let headers = [("content-type", protobuf)];
+    let put = server.send(Method::PUT, &path, &headers, answer.body).await.expect(200);
+    assert_eq!(put, created);
+}
