@@ -172,11 +172,13 @@ impl FieldManager<'_> {
         let own = never_owned_removed(&self.updater().update(live, new, &mut managed));
         if !own.is_empty() {
             let manager = self.manager(manager, Operation::Update);
-            let set = match managed.entries.get(&manager) {
-                Some(previous) => previous.set().union(&own),
-                None => own,
+            let mut owned = match managed.entries.remove(&manager) {
+                // Who writes the same fields again and again keeps the text of its entry.
+                Some(previous) if own.difference(previous.set()).is_empty() => previous,
+                Some(previous) => previous.with(previous.set().union(&own)),
+                None => Owned::new(self.api_version, own, None),
             };
-            let owned = Owned::new(self.api_version, set, Some(self.now.clone()));
+            owned.time = Some(self.now.clone());
             managed.entries.insert(manager, owned);
         }
         capped(managed)
