@@ -172,3 +172,34 @@ async fn garbage_ends_the_connection() {
     let mut rest = Vec::new();
     client.reader.read_to_end(&mut rest).await.expect("end");
 }
+
+#[tokio::test]
+async fn damaged_frames_are_read_or_refused() {
+    let mut encoder = HeaderEncoder::default();
+    let headers: Headers = [("streamtype".to_owned(), "stdin".to_owned())].into();
+    let frames = [
+        Frame::Settings { initial_window: Some(1 << 16) },
+        Frame::SynStream { stream: 1, headers: headers.clone(), fin: false },
+        Frame::Data { stream: 1, data: Bytes::from_static(b"text"), fin: false },
+        Frame::WindowUpdate { stream: 1, delta: 8 },
+        Frame::Ping(1),
+        Frame::SynStream { stream: 3, headers, fin: true },
+        Frame::RstStream { stream: 3, status: 5 },
+        Frame::GoAway { last_stream: 3 },
+    ];
+    let bytes: Vec<u8> =
+        frames.iter().flat_map(|frame| frame::write(frame, &mut encoder).to_vec()).collect();
+    for place in 0..bytes.len() {
+        for damage in [0x00, 0x01, 0x08, 0x7f, 0x80, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[place] = damage;
+            let (mut reader, mut decoder) = (damaged.as_slice(), HeaderDecoder::default());
+            let mut read = 0;
+            while let Ok(Some(_)) = frame::read(&mut reader, &mut decoder).await {
+                read += 1;
+            }
+            // No frame is shorter than its head of eight bytes.
+            assert!(read <= bytes.len() / 8, "{place} {damage}");
+        }
+    }
+}
