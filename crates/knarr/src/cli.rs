@@ -108,7 +108,7 @@ pub struct DownArgs {
 pub enum NodeCommand {
     /// Run a shell, or a command, inside a node
     #[command(
-        after_help = "Examples:\n  knarr node shell knarr-1\n  knarr node shell knarr-1 -- ip addr"
+        after_help = "Examples:\n  knarr node shell knarr-1\n  knarr node shell knarr-1 -- ip addr\n  knarr node shell --name dev dev-2"
     )]
     Shell {
         /// Which cluster
