@@ -264,6 +264,7 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::core::rows(),
         crate::apps::rows(),
         crate::coordination::rows(),
+        crate::admissionregistration::rows(),
         crate::authentication::rows(),
         crate::authorization::rows(),
         crate::certificates::rows(),

@@ -3,6 +3,7 @@
 //! Counterpart in Kubernetes: `pkg/apis`, `pkg/registry/*/strategy.go` and `pkg/printers`. Everything here is pure: no clock, no
 //! randomness, no I/O. What a resource is called stands in [`kinds`] and nowhere else.
 
+pub mod admissionregistration;
 pub mod apps;
 pub mod authentication;
 pub mod authorization;

@@ -8,6 +8,7 @@ mod deployments;
 mod events;
 mod exec;
 mod images;
+mod kinds;
 mod kubectl;
 mod lifecycle;
 mod logs;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         events::TESTS,
         exec::TESTS,
         images::TESTS,
+        kinds::TESTS,
         kubectl::TESTS,
         lifecycle::TESTS,
         logs::TESTS,
