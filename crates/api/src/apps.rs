@@ -2,7 +2,7 @@
 
 pub mod deployment;
 pub mod replica_set;
-mod template;
+pub(crate) mod template;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 

@@ -3,6 +3,8 @@
 //! Counterpart in Kubernetes: `pkg/printers/internalversion` and `k8s.io/apimachinery/pkg/util/duration`.
 //! Cells are made for `-o wide`; the server leaves it to the client to hide columns of priority 1.
 
+use std::collections::BTreeMap;
+
 use apimachinery::labels::Selector;
 use apimachinery::time;
 use jiff::Timestamp;
@@ -148,6 +150,12 @@ pub(crate) fn containers(containers: &[Container]) -> [Value; 2] {
     let images: Vec<_> =
         containers.iter().map(|c| c.image.as_deref().unwrap_or_default()).collect();
     [Value::String(names.join(",")), Value::String(images.join(","))]
+}
+
+/// A cell of labels.
+pub(crate) fn labels(labels: &BTreeMap<String, String>) -> String {
+    let shown: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if shown.is_empty() { "<none>".to_owned() } else { shown.join(",") }
 }
 
 /// The cell for [`SELECTOR`]; `<invalid>` for a selector that does not parse.

@@ -10,6 +10,8 @@ pub mod node;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
+pub mod pod_template;
+pub mod replication_controller;
 pub mod resource_quota;
 pub mod secret;
 pub mod service;
@@ -17,12 +19,13 @@ pub mod service_account;
 
 use k8s_openapi::api::core::v1::{
     ComponentStatus, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
+    PersistentVolumeClaim, Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service,
+    ServiceAccount,
 };
 
 use crate::kinds::{
-    ALL, ALL_VERBS, NAMESPACE_VERBS, PART_VERBS, PROXY_VERBS, Resource, STREAM_VERBS, Subresource,
-    foreign, names, row, sub,
+    ALL, ALL_VERBS, NAMESPACE_VERBS, PART_VERBS, PROXY_VERBS, Resource, SCALE, STREAM_VERBS,
+    Subresource, foreign, names, row, sub,
 };
 
 /// The rows of the group.
@@ -62,6 +65,18 @@ fn rest() -> Vec<Resource> {
             ALL_VERBS,
             QUOTA_SUBRESOURCES,
             "io.k8s.api.core.v1.ResourceQuota",
+        ),
+        row::<PodTemplate>(
+            names("podtemplate", &[], &[]),
+            ALL_VERBS,
+            &[],
+            "io.k8s.api.core.v1.PodTemplate",
+        ),
+        row::<ReplicationController>(
+            names("replicationcontroller", &["rc"], ALL),
+            ALL_VERBS,
+            REPLICATION_CONTROLLER_SUBRESOURCES,
+            "io.k8s.api.core.v1.ReplicationController",
         ),
         row::<ComponentStatus>(
             names("componentstatus", &["cs"], &[]),
@@ -116,6 +131,8 @@ fn first() -> Vec<Resource> {
     ]
 }
 
+const REPLICATION_CONTROLLER_SUBRESOURCES: &[Subresource] =
+    &[SCALE, sub("status", "ReplicationController", PART_VERBS)];
 const CLAIM_SUBRESOURCES: &[Subresource] = &[sub("status", "PersistentVolumeClaim", PART_VERBS)];
 const VOLUME_SUBRESOURCES: &[Subresource] = &[sub("status", "PersistentVolume", PART_VERBS)];
 const QUOTA_SUBRESOURCES: &[Subresource] = &[sub("status", "ResourceQuota", PART_VERBS)];

@@ -20,6 +20,8 @@ mod testing;
 
 use client::controller::run as run_controller;
 use client::{CancellationToken, Client, Controller, Informers};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 
 pub use node_ipam::CidrError;
@@ -80,7 +82,8 @@ pub async fn run_with(
         options.cluster_cidr.map(|cidr| node_ipam::NodeIpam::new(&cidr, prefix)).transpose()?;
     let mut starter = Starter { client, informers, shutdown, running: JoinSet::new() };
     starter.start(deployment::DeploymentController);
-    starter.start(replica_set::ReplicaSetController);
+    starter.start(replica_set::ReplicaSetController::<ReplicaSet>::default());
+    starter.start(replica_set::ReplicaSetController::<ReplicationController>::default());
     starter.start(garbage_collector::GarbageCollector::default());
     starter.start(namespace::NamespaceController);
     starter.start(service_account::ServiceAccountController);

@@ -1,9 +1,11 @@
-//! Keeps as many pods of a template running as a ReplicaSet asks for. Counterpart: `pkg/controller/replicaset`.
+//! Keeps as many pods of a template running as a ReplicaSet or a ReplicationController asks for. Counterparts:
+//! `pkg/controller/replicaset` and `pkg/controller/replication`.
 //!
 //! Invariants:
 //! * Pods are created and deleted by count only; which ones go first is [`crate::pods::sort_for_deletion`].
 //! * A pod that ended or is being deleted does not count, so it is replaced at once.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +20,31 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+use self::kinds::Replicas;
 use crate::claim::{Claims, adopt, claim, release};
 use crate::pods;
+
+mod kinds;
 
 /// Creations or deletions of pods in one run of a key, so that one huge ReplicaSet does not keep a worker for long.
 const BURST_REPLICAS: usize = 500;
 /// The condition that tells of failed creations and deletions.
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
-/// The ReplicaSet controller.
+/// The controller of ReplicaSets, or of another kind like them.
 #[derive(Debug)]
-pub struct ReplicaSetController;
+pub struct ReplicaSetController<K = ReplicaSet>(PhantomData<K>);
 
-/// A ReplicaSet and the pods that concern it.
+impl<K> Default for ReplicaSetController<K> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// A ReplicaSet, or an object of another kind like them, and the pods that concern it.
 #[derive(Debug)]
-pub struct Observed {
-    replica_set: Arc<ReplicaSet>,
+pub struct Observed<K = ReplicaSet> {
+    replica_set: Arc<K>,
     /// Pods it controls, and orphans of its namespace.
     candidates: Vec<Arc<Pod>>,
     /// Pods of every ReplicaSet with the same controller, itself included.
@@ -55,46 +66,45 @@ pub enum Liveness {
     Gone,
 }
 
-impl Controller for ReplicaSetController {
-    const NAME: &'static str = "replicaset-controller";
+impl<K: Replicas> Controller for ReplicaSetController<K> {
+    const NAME: &'static str = K::CONTROLLER;
     type Key = ObjectKey;
-    type Observed = Observed;
+    type Observed = Observed<K>;
 
     fn watches(&self) -> Watches<ObjectKey> {
-        Watches::new().own::<ReplicaSet>().owned::<Pod, ReplicaSet>().map::<Pod>(
-            |caches, change| {
-                let orphans = change
-                    .new
-                    .iter()
-                    .chain(&change.old)
-                    .filter(|pod| controller_of(&pod.metadata).is_none());
-                orphans.flat_map(|pod| matching_replica_sets(caches, pod)).collect()
-            },
-        )
+        Watches::new().own::<K>().owned::<Pod, K>().map::<Pod>(|caches, change| {
+            let orphans = change
+                .new
+                .iter()
+                .chain(&change.old)
+                .filter(|pod| controller_of(&pod.metadata).is_none());
+            orphans.flat_map(|pod| matching_replica_sets::<K>(caches, pod)).collect()
+        })
     }
 
-    fn observe(&self, caches: &Caches, key: &ObjectKey) -> Option<Observed> {
-        let replica_set = caches.of::<ReplicaSet>().get(key)?;
-        let mut candidates = caches.of::<Pod>().controlled_by(replica_set.metadata.uid.as_deref()?);
+    fn observe(&self, caches: &Caches, key: &ObjectKey) -> Option<Observed<K>> {
+        let replica_set = caches.of::<K>().get(key)?;
+        let mut candidates =
+            caches.of::<Pod>().controlled_by(replica_set.metadata().uid.as_deref()?);
         candidates.extend(caches.of::<Pod>().orphans(&key.namespace));
         // Only a choice of pods to delete looks at them.
-        let surplus = candidates.len() > desired(&replica_set);
+        let surplus = candidates.len() > desired(&*replica_set);
         let related = if surplus { related_pods(caches, &replica_set) } else { Vec::new() };
         Some(Observed { replica_set, candidates, related, alive: Liveness::NotAsked })
     }
 
     async fn complete(
         &self,
-        mut observed: Observed,
+        mut observed: Observed<K>,
         client: &Client,
-    ) -> Result<Observed, client::Error> {
+    ) -> Result<Observed<K>, client::Error> {
         if observed.needs_liveness() {
             observed.alive = liveness(client, &*observed.replica_set).await?;
         }
         Ok(observed)
     }
 
-    fn reconcile(&self, observed: &Observed, now: Timestamp) -> Plan {
+    fn reconcile(&self, observed: &Observed<K>, now: Timestamp) -> Plan {
         observed.reconcile(now)
     }
 }
@@ -109,40 +119,35 @@ pub async fn liveness<K: Kind>(client: &Client, object: &K) -> Result<Liveness, 
 }
 
 /// The desired number of pods.
-fn desired(replica_set: &ReplicaSet) -> usize {
-    let replicas = replica_set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    usize::try_from(replicas).unwrap_or(0)
-}
-
-fn selector_of(replica_set: &ReplicaSet) -> Option<Selector> {
-    Selector::from_label_selector(replica_set.spec.as_ref().map(|spec| &spec.selector)).ok()
+fn desired(replica_set: &impl Replicas) -> usize {
+    usize::try_from(replica_set.replicas().unwrap_or(1)).unwrap_or(0)
 }
 
 /// ReplicaSets of the pod's namespace that could adopt it.
-fn matching_replica_sets(caches: &Caches, pod: &Pod) -> Vec<ObjectKey> {
+fn matching_replica_sets<K: Replicas>(caches: &Caches, pod: &Pod) -> Vec<ObjectKey> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let all = caches.of::<ReplicaSet>().in_namespace(namespace);
-    let matching = all.iter().filter(|set| {
-        selector_of(set).is_some_and(|selector| selector.matches_meta(&pod.metadata))
-    });
-    matching.map(|set| ObjectKey::of(&set.metadata)).collect()
+    let all = caches.of::<K>().in_namespace(namespace);
+    let matching = all
+        .iter()
+        .filter(|set| set.selector().is_some_and(|selector| selector.matches_meta(&pod.metadata)));
+    matching.map(|set| ObjectKey::of(set.metadata())).collect()
 }
 
 /// Pods of the ReplicaSets that have the same controller (the old and new ones of a Deployment).
-fn related_pods(caches: &Caches, replica_set: &Arc<ReplicaSet>) -> Vec<Arc<Pod>> {
-    let siblings = match controller_of(&replica_set.metadata) {
-        Some(owner) => caches.of::<ReplicaSet>().controlled_by(&owner.uid),
+fn related_pods<K: Replicas>(caches: &Caches, replica_set: &Arc<K>) -> Vec<Arc<Pod>> {
+    let siblings = match controller_of(replica_set.metadata()) {
+        Some(owner) => caches.of::<K>().controlled_by(&owner.uid),
         None => vec![replica_set.clone()],
     };
-    let uids = siblings.iter().filter_map(|set| set.metadata.uid.as_deref());
+    let uids = siblings.iter().filter_map(|set| set.metadata().uid.as_deref());
     uids.flat_map(|uid| caches.of::<Pod>().controlled_by(uid)).collect()
 }
 
-impl Observed {
+impl<K: Replicas> Observed<K> {
     fn claims(&self) -> Option<Claims<Pod>> {
         Some(claim(
-            &self.replica_set.metadata,
-            &selector_of(&self.replica_set)?,
+            self.replica_set.metadata(),
+            &self.replica_set.selector()?,
             self.candidates.iter().cloned(),
         ))
     }
@@ -150,15 +155,15 @@ impl Observed {
     /// Whether pods are to be created or adopted.
     fn needs_liveness(&self) -> bool {
         let active = |pods: &[Arc<Pod>]| pods.iter().filter(|pod| pods::is_active(pod)).count();
-        let deleted = self.replica_set.metadata.deletion_timestamp.is_some();
+        let deleted = self.replica_set.metadata().deletion_timestamp.is_some();
         !deleted
             && self.claims().is_some_and(|claims| {
-                active(&claims.adoptable) > 0 || active(&claims.owned) < desired(&self.replica_set)
+                active(&claims.adoptable) > 0 || active(&claims.owned) < desired(&*self.replica_set)
             })
     }
 
     fn min_ready_seconds(&self) -> i32 {
-        self.replica_set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+        self.replica_set.min_ready_seconds()
     }
 
     fn reconcile(&self, now: Timestamp) -> Plan {
@@ -173,7 +178,7 @@ impl Observed {
         }
         let terminating = claims.owned.iter().filter(|pod| pods::is_terminating(pod)).count();
         let status = self.status(&active, terminating, now);
-        if self.replica_set.metadata.deletion_timestamp.is_none() {
+        if self.replica_set.metadata().deletion_timestamp.is_none() {
             plan.actions.extend(self.manage(&active, now));
             plan.on_failure = Some(self.failure_status(status.clone(), active.len(), now));
         }
@@ -183,7 +188,7 @@ impl Observed {
     }
 
     fn claiming(&self, claims: &Claims<Pod>) -> Vec<Action> {
-        let uid = self.replica_set.metadata.uid.as_deref();
+        let uid = self.replica_set.metadata().uid.as_deref();
         let active = |pods: &[Arc<Pod>]| {
             pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect::<Vec<_>>()
         };
@@ -199,7 +204,7 @@ impl Observed {
 
     /// The creations or deletions that bring the number of active pods to the desired one.
     fn manage(&self, active: &[Arc<Pod>], now: Timestamp) -> Vec<Action> {
-        let desired = desired(&self.replica_set);
+        let desired = desired(&*self.replica_set);
         if active.len() < desired {
             let missing = (desired - active.len()).min(BURST_REPLICAS);
             return vec![self.create_pod(); missing];
@@ -212,11 +217,13 @@ impl Observed {
 
     fn create_pod(&self) -> Action {
         let set = &*self.replica_set;
-        let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+        let template = set.template().cloned().unwrap_or_default();
         let from_template = template.metadata.unwrap_or_default();
         let metadata = ObjectMeta {
-            generate_name: Some(pod_name_prefix(set.metadata.name.as_deref().unwrap_or_default())),
-            namespace: set.metadata.namespace.clone(),
+            generate_name: Some(pod_name_prefix(
+                set.metadata().name.as_deref().unwrap_or_default(),
+            )),
+            namespace: set.metadata().namespace.clone(),
             labels: from_template.labels,
             annotations: from_template.annotations,
             finalizers: from_template.finalizers,
@@ -257,13 +264,13 @@ impl Observed {
     }
 
     fn status(&self, active: &[Arc<Pod>], terminating: usize, now: Timestamp) -> ReplicaSetStatus {
-        let template = self.replica_set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        let template = self.replica_set.template();
         let labels = template.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
         let fully_labeled =
             labels.map_or_else(|| Selector::from_set(&Default::default()), Selector::from_set);
         let count_where =
             |accept: &dyn Fn(&Pod) -> bool| count(active.iter().filter(|pod| accept(pod)).count());
-        let current = self.replica_set.status.clone().unwrap_or_default();
+        let current = self.replica_set.status().unwrap_or_default();
         ReplicaSetStatus {
             replicas: count(active.len()),
             fully_labeled_replicas: nonzero(count_where(&|pod| {
@@ -274,7 +281,7 @@ impl Observed {
                 pods::is_available(pod, self.min_ready_seconds(), now)
             })),
             terminating_replicas: Some(count(terminating)),
-            observed_generation: self.replica_set.metadata.generation,
+            observed_generation: self.replica_set.metadata().generation,
             conditions: current.conditions,
         }
     }
@@ -287,7 +294,7 @@ impl Observed {
         now: Timestamp,
     ) -> client::controller::OnFailure {
         let reason =
-            if active < desired(&self.replica_set) { "FailedCreate" } else { "FailedDelete" };
+            if active < desired(&*self.replica_set) { "FailedCreate" } else { "FailedDelete" };
         let observed = Self {
             replica_set: self.replica_set.clone(),
             candidates: Vec::new(),
@@ -300,13 +307,11 @@ impl Observed {
     }
 
     fn update_status(&self, status: ReplicaSetStatus) -> Vec<Action> {
-        if self.replica_set.status.as_ref() == Some(&status) {
+        let updated = self.replica_set.with_status(status);
+        if updated.status() == self.replica_set.status() {
             return Vec::new();
         }
-        vec![Action::update_status(&ReplicaSet {
-            status: Some(status),
-            ..(*self.replica_set).clone()
-        })]
+        vec![Action::update_status(&updated)]
     }
 
     /// With minReadySeconds, availability comes with time and not with an event.

@@ -56,6 +56,7 @@ impl Cluster {
             version: k8s_openapi::apimachinery::pkg::version::Info::default(),
             event_ttl: DEFAULT_EVENT_TTL,
             service_cidr: DEFAULT_SERVICE_CIDR,
+            advertised: None,
         };
         let server = ApiServer::start(config).await.expect("the API server starts");
         let client = as_user(&server, UserInfo::authenticated("admin", [GROUP_MASTERS]));
