@@ -72,6 +72,7 @@ async fn serve(authority: &Authority, shutdown: &CancellationToken) -> u16 {
         version: k8s_openapi::apimachinery::pkg::version::Info::default(),
         event_ttl: DEFAULT_EVENT_TTL,
         service_cidr: DEFAULT_SERVICE_CIDR,
+        advertised: None,
     };
     let server = ApiServer::start(config).await.expect("the API server starts");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -248,6 +248,10 @@ fn rows_say_what_discovery_of_kubernetes_says() {
           status PersistentVolume get,patch,update
         resourcequotas resourcequota quota v1 namespaced ResourceQuota create,delete,deletecollection,get,list,patch,update,watch 
           status ResourceQuota get,patch,update
+        podtemplates podtemplate  v1 namespaced PodTemplate create,delete,deletecollection,get,list,patch,update,watch 
+        replicationcontrollers replicationcontroller rc v1 namespaced ReplicationController create,delete,deletecollection,get,list,patch,update,watch all
+          scale autoscaling/Scale get,patch,update
+          status ReplicationController get,patch,update
         componentstatuses componentstatus cs v1 cluster ComponentStatus get,list "#]].assert_eq(&crate::testing::listing(&super::rows()));
 }
 
