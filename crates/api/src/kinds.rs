@@ -3,7 +3,12 @@
 //! Counterpart in Kubernetes: the scheme, the `NewREST` constructors of `pkg/registry` and the REST mapper together.
 //! Routes, discovery, OpenAPI paths, RBAC names, garbage collection and namespace deletion are derived from these rows.
 //!
-//! Invariants: `(group, plural)` and `(group, version, kind)` are unique; rows never change while the process runs.
+//! A resource has one row for each version it is served in; one of them is stored, the others are converted (see [`versions`]).
+//!
+//! Invariants: `(group, version, plural)` and `(group, version, kind)` are unique; each resource is stored in one version; rows never
+//! change while the process runs.
+//!
+//! [`versions`]: crate::versions
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -15,6 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use crate::strategy::{KindStrategy, Strategy, erased, unstored};
+use crate::versions::Conversion;
 
 /// Where the objects of a resource live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +91,12 @@ pub struct Resource {
     pub columns: &'static [Column],
     /// How bytes become objects of this kind.
     pub codec: &'static dyn Codec,
-    /// What this kind does differently from every other.
+    /// What this kind does differently from every other, over objects of the stored version.
     pub strategy: &'static dyn Strategy,
     /// Name of the kind's OpenAPI definition.
     pub schema_name: &'static str,
+    /// How objects become those of the stored version; `None` when this is it.
+    pub conversion: Option<&'static dyn Conversion>,
 }
 
 impl Resource {
@@ -227,6 +235,7 @@ pub(crate) fn row<K: KindStrategy>(
         codec: apimachinery::object::codec::<K>(),
         strategy: erased::<K>(),
         schema_name,
+        conversion: None,
     }
 }
 
@@ -252,6 +261,7 @@ where
         codec: apimachinery::object::codec::<K>(),
         strategy: unstored::<K>(),
         schema_name,
+        conversion: None,
     }
 }
 
@@ -263,6 +273,7 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     [
         crate::core::rows(),
         crate::apps::rows(),
+        crate::events::rows(),
         crate::coordination::rows(),
         crate::admissionregistration::rows(),
         crate::authentication::rows(),
@@ -284,6 +295,11 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 /// Every row.
 pub fn all() -> &'static [Resource] {
     &TABLE
+}
+
+/// The rows whose objects are stored: one for each resource.
+pub fn stored() -> impl Iterator<Item = &'static Resource> {
+    all().iter().filter(|row| row.conversion.is_none())
 }
 
 /// The row of a path's group, version and plural.
@@ -308,13 +324,14 @@ pub fn of<K: k8s_openapi::Resource>() -> &'static Resource {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{all, by_kind, find};
+    use super::{all, by_kind, find, stored};
 
     #[test]
     fn rows_are_unique_and_found_by_path_and_by_kind() {
         let mut names = BTreeSet::new();
         for row in all() {
-            assert!(names.insert((row.group, row.plural)), "{}", row.plural);
+            assert!(names.insert((row.group, row.version, row.plural)), "{}", row.plural);
+            assert!(row.stored().conversion.is_none(), "{}", row.plural);
             assert_eq!(find(row.group, row.version, row.plural).map(|r| r.kind), Some(row.kind));
             assert_eq!(
                 by_kind(row.group, row.version, row.kind).map(|r| r.plural),
@@ -322,14 +339,15 @@ mod tests {
             );
         }
         assert!(find("", "v1", "widgets").is_none());
+        let mut resources = BTreeSet::new();
+        assert!(stored().all(|row| resources.insert((row.group, row.plural))));
     }
 
     #[test]
     fn rows_have_a_cell_for_every_column_and_a_value_for_every_field() {
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
         for row in all() {
-            let mut object = row.codec.empty();
-            row.strategy.default(object.as_mut());
+            let object = row.accept(row.codec.empty());
             assert_eq!(
                 row.strategy.row(object.as_ref(), now).len(),
                 row.columns.len(),
@@ -338,18 +356,21 @@ mod tests {
             );
             let fields: BTreeSet<_> =
                 row.strategy.fields(object.as_ref()).into_iter().map(|(name, _)| name).collect();
-            assert_eq!(fields, row.selectable.iter().copied().collect(), "{}", row.kind);
+            assert_eq!(fields, row.stored().selectable.iter().copied().collect(), "{}", row.kind);
+            assert!(row.selectable.iter().all(|name| fields.contains(row.stored_field(name))));
         }
     }
 
     #[test]
-    fn default_of_every_kind_twice_is_default_once() {
+    fn default_and_conversion_of_every_kind_twice_are_as_once() {
         for row in all() {
-            let mut object = row.codec.empty();
-            row.strategy.default(object.as_mut());
+            let mut object = row.accept(row.codec.empty());
             let once = object.to_value();
             row.strategy.default(object.as_mut());
             assert_eq!(object.to_value(), once, "{}", row.kind);
+            let shown = row.show(object);
+            assert_eq!(shown.api_version(), row.api_version());
+            assert_eq!(row.accept(shown).to_value(), once, "{}", row.kind);
         }
     }
 }

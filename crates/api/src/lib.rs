@@ -12,6 +12,7 @@ pub mod columns;
 pub mod coordination;
 pub mod core;
 pub mod discovery;
+pub mod events;
 pub mod fields;
 pub mod flowcontrol;
 pub mod kinds;
@@ -28,3 +29,4 @@ pub mod storage;
 pub mod strategy;
 #[cfg(test)]
 mod testing;
+pub mod versions;

@@ -15,13 +15,11 @@ use apimachinery::meta::{self, NameRule, Namespaced};
 use apimachinery::object::KubeObject;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{ListableResource, Metadata};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kinds::{Column, Scope};
 use crate::report::omit_empty;
+use crate::versions::Typed;
 
 pub(crate) use unstored::unstored;
 
@@ -78,15 +76,7 @@ pub trait Strategy: Send + Sync {
 }
 
 /// The behaviour of one kind, over its own type. Everything has a default that suits a plain kind without spec.
-pub trait KindStrategy:
-    KubeObject
-    + ListableResource
-    + Metadata<Ty = ObjectMeta>
-    + Serialize
-    + DeserializeOwned
-    + Clone
-    + Default
-{
+pub trait KindStrategy: Typed {
     /// Where objects live.
     const SCOPE: Scope = Scope::Namespaced;
     /// Field selectors.

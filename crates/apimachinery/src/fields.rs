@@ -85,6 +85,15 @@ impl Selector {
         })
     }
 
+    /// The same conditions on fields of other names.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Fn(&str) -> String) -> Self {
+        for requirement in &mut self.requirements {
+            requirement.field = name(&requirement.field);
+        }
+        self
+    }
+
     /// The one value that `field` must have, if the selector demands one.
     pub fn requires_exact_match(&self, field: &str) -> Option<&str> {
         let demands = |r: &&Requirement| r.field == field && r.operator == Operator::Equals;

@@ -122,7 +122,7 @@ enum Form {
 
 impl Discovery {
     /// Builds every document. `other_paths` are the server's further paths, for the list at `/`.
-    pub fn new(rows: &[Resource], version: &Info, other_paths: &[String]) -> Self {
+    pub fn new(rows: &'static [Resource], version: &Info, other_paths: &[String]) -> Self {
         let groups = Groups::of(rows);
         let mut documents = BTreeMap::new();
         let mut add = |path: String, value: Value| {
@@ -240,12 +240,12 @@ fn trimmed(path: &str) -> &str {
 
 /// The kind table by group and version, both in the order of importance.
 struct Groups<'a> {
-    versions: Vec<((&'a str, &'a str), Vec<&'a Resource>)>,
+    versions: Vec<((&'a str, &'a str), Vec<&'static Resource>)>,
 }
 
 impl<'a> Groups<'a> {
-    fn of(rows: &'a [Resource]) -> Self {
-        let mut versions: BTreeMap<(&str, &str), Vec<&Resource>> = BTreeMap::new();
+    fn of(rows: &'static [Resource]) -> Self {
+        let mut versions: BTreeMap<(&str, &str), Vec<&'static Resource>> = BTreeMap::new();
         for row in rows {
             versions.entry((row.group, row.version)).or_default().push(row);
         }
@@ -259,7 +259,7 @@ impl<'a> Groups<'a> {
         Self { versions }
     }
 
-    fn versions(&self) -> impl Iterator<Item = ((&'a str, &'a str), &[&'a Resource])> {
+    fn versions(&self) -> impl Iterator<Item = ((&'a str, &'a str), &[&'static Resource])> {
         self.versions.iter().map(|(gv, rows)| (*gv, rows.as_slice()))
     }
 
@@ -274,7 +274,7 @@ impl<'a> Groups<'a> {
     fn of_group(
         &self,
         group: &'a str,
-    ) -> impl Iterator<Item = ((&'a str, &'a str), &[&'a Resource])> {
+    ) -> impl Iterator<Item = ((&'a str, &'a str), &[&'static Resource])> {
         self.versions().filter(move |((g, _), _)| *g == group)
     }
 
@@ -337,7 +337,7 @@ fn version_rank(version: &str) -> (u8, u32, u32) {
 }
 
 /// The `APIResourceList` of a group and version.
-fn resource_list(group: &str, version: &str, rows: &[&Resource]) -> Value {
+fn resource_list(group: &str, version: &str, rows: &[&'static Resource]) -> Value {
     let resources: Vec<Value> = rows
         .iter()
         .flat_map(|row| {
@@ -361,14 +361,14 @@ fn subresources(row: &Resource) -> impl Iterator<Item = &'static Subresource> + 
     subresources.into_iter()
 }
 
-fn api_resource(row: &Resource) -> Value {
+fn api_resource(row: &'static Resource) -> Value {
     let mut value = json!({
         "name": row.plural,
         "singularName": row.singular,
         "namespaced": row.namespaced(),
         "kind": row.kind,
         "verbs": row.verbs,
-        "storageVersionHash": storage_version_hash(row.group, row.version, row.kind),
+        "storageVersionHash": storage_version_hash(row.stored()),
     });
     add_names(&mut value, row);
     value
@@ -424,7 +424,8 @@ fn aggregated_resource(row: &Resource) -> Value {
 
 /// The opaque hash by which clients tell that the stored version of a resource changed: the first eight bytes of
 /// the SHA-256 of `group/version/kind`.
-fn storage_version_hash(group: &str, version: &str, kind: &str) -> String {
+fn storage_version_hash(stored: &Resource) -> String {
+    let Resource { group, version, kind, .. } = stored;
     let digest = digest::digest(&digest::SHA256, format!("{group}/{version}/{kind}").as_bytes());
     BASE64.encode(&digest.as_ref()[..8])
 }

@@ -41,7 +41,10 @@ pub(crate) use options::Query;
 /// A request for objects of a row, as an endpoint sees it.
 pub(crate) struct Call {
     pub(crate) server: Arc<ApiServer>,
+    /// The row whose objects are stored; strategies and storage are asked by it.
     pub(crate) resource: &'static Resource,
+    /// The row of the path: the version in which the client sends objects and is shown them.
+    pub(crate) served: &'static Resource,
     pub(crate) info: RequestInfo,
     pub(crate) user: UserInfo,
     pub(crate) parts: Parts,
@@ -62,7 +65,7 @@ impl Call {
     }
 
     pub(crate) fn group_resource(&self) -> GroupResource {
-        self.resource.group_resource()
+        self.served.group_resource()
     }
 
     pub(crate) fn not_found(&self) -> StatusError {
@@ -82,15 +85,15 @@ pub(crate) async fn route(
     if info.resource == binding::COLLECTION && info.api_group.is_empty() && !info.name_in_path {
         return binding::create_in_collection(server, info, request).await;
     }
-    let Some(resource) = kinds::find(&info.api_group, &info.api_version, &info.resource) else {
+    let Some(served) = kinds::find(&info.api_group, &info.api_version, &info.resource) else {
         return if server.serves(info) {
             Err(StatusError::no_such_resource())
         } else {
             Ok(responses::page_not_found())
         };
     };
-    check_path(resource, info)?;
-    if node_proxy_serves(resource, &info.subresource) {
+    check_path(served, info)?;
+    if node_proxy_serves(served, &info.subresource) {
         return node_proxy::handle(server, info, request).await;
     }
     let (parts, body) = request.into_parts();
@@ -103,7 +106,8 @@ pub(crate) async fn route(
     let user = parts.extensions.get::<UserInfo>().cloned().unwrap_or_default();
     let call = Call {
         server: server.clone(),
-        resource,
+        resource: served.stored(),
+        served,
         info: info.clone(),
         user,
         parts,
@@ -119,7 +123,7 @@ pub(crate) async fn route(
 }
 
 async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
-    if !call.resource.verbs.contains(&call.info.verb.as_str()) {
+    if !call.served.verbs.contains(&call.info.verb.as_str()) {
         return Err(StatusError::method_not_allowed());
     }
     if reviews::answers(call.resource) {
@@ -146,7 +150,7 @@ async fn main_resource(call: Call, body: Body) -> Result<Response<Body>, StatusE
 
 async fn subresource(call: Call, body: Body) -> Result<Response<Body>, StatusError> {
     let row: &Subresource = call
-        .resource
+        .served
         .subresource(&call.info.subresource)
         .ok_or_else(StatusError::no_such_resource)?;
     if !row.verbs.contains(&call.info.verb.as_str()) {
@@ -166,7 +170,7 @@ async fn subresource(call: Call, body: Body) -> Result<Response<Body>, StatusErr
         ("binding", "create") => binding::create(call, body).await,
         (name, verb) => {
             let resource =
-                GroupResource::new(call.resource.group, format!("{}/{name}", call.resource.plural));
+                GroupResource::new(call.served.group, format!("{}/{name}", call.served.plural));
             Err(StatusError::method_not_supported(&resource, verb))
         }
     }

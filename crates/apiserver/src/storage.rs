@@ -13,6 +13,7 @@
 mod layout;
 mod owners;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ pub enum CorruptValue {
     },
 }
 
+/// What stands before the place of the resourceVersion.
+const METADATA: &[u8] = b"\"metadata\":{";
+
 /// The key of an object; `namespace` is empty for cluster-scoped resources.
 pub fn key(resource: &Resource, namespace: &str, name: &str) -> Key {
     let prefix = resource.storage_prefix();
@@ -78,13 +82,7 @@ pub fn collection_prefix(resource: &Resource, namespace: &str) -> String {
 /// Encodes an object, whose `metadata.resourceVersion` must be unset, as a stored value. The object stays as it is; its managed
 /// fields are only taken out for as long as the rest is written.
 pub fn encode(resource: &Resource, object: &mut dyn KubeObject) -> Bytes {
-    let managed = object.meta_mut().managed_fields.take();
-    let (mut json, splice) =
-        layout::metadata_first(object.to_vec(), object.api_version(), object.kind());
-    if let Some(entries) = &managed {
-        owners::write(&mut json, splice, entries);
-    }
-    object.meta_mut().managed_fields = managed;
+    let (json, splice) = written(object);
     let mut header = Vec::with_capacity(256 + json.len());
     header.extend_from_slice(&[0; FIXED_HEADER_BYTES]);
     let labels = object.meta().labels.as_ref();
@@ -105,6 +103,18 @@ pub fn encode(resource: &Resource, object: &mut dyn KubeObject) -> Bytes {
     header[9..13].copy_from_slice(&fields_identity(resource).to_le_bytes());
     header.extend_from_slice(&json);
     header.into()
+}
+
+/// The JSON of an object without resourceVersion, and the place of the resourceVersion in it.
+fn written(object: &mut dyn KubeObject) -> (Vec<u8>, usize) {
+    let managed = object.meta_mut().managed_fields.take();
+    let (mut json, splice) =
+        layout::metadata_first(object.to_vec(), object.api_version(), object.kind());
+    if let Some(entries) = &managed {
+        owners::write(&mut json, splice, entries);
+    }
+    object.meta_mut().managed_fields = managed;
+    (json, splice)
 }
 
 /// Identifies the names and order of a resource's selectable fields (FNV-1a), so that values written by a version with
@@ -190,6 +200,35 @@ impl Encoded {
         Self::spliced(self.key.clone(), &value, revision, json_at, splice)
     }
 
+    /// The object as a row's version shows it: stored bytes with another `apiVersion`, or converted. It is for showing only: labels
+    /// and fields are those of the stored object.
+    ///
+    /// # Errors
+    /// [`CorruptValue::Object`].
+    pub fn shown_as(&self, served: &'static Resource) -> Result<Cow<'_, Self>, CorruptValue> {
+        if served.conversion.is_none() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let header = [0; FIXED_HEADER_BYTES + 4];
+        if served.same_shape() {
+            let (api_version, kind) = (served.api_version(), served.kind);
+            let head = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{kind}\",");
+            return Ok(Cow::Owned(Self {
+                key: self.key.clone(),
+                revision: self.revision,
+                buffer: [&header, head.as_bytes(), self.item_tail()].concat().into(),
+                json_at: u32::try_from(header.len()).unwrap_or(u32::MAX),
+                splice: u32::try_from(head.len() + METADATA.len()).unwrap_or(u32::MAX),
+                protobuf_bytes: OnceLock::new(),
+            }));
+        }
+        let mut object = served.show(self.decode(served.stored())?);
+        object.meta_mut().resource_version = None;
+        let (json, splice) = written(object.as_mut());
+        let value = [&header[..], &json].concat();
+        Ok(Cow::Owned(Self::spliced(self.key.clone(), &value, self.revision, header.len(), splice)))
+    }
+
     /// The storage key.
     pub fn key(&self) -> &Key {
         &self.key
@@ -221,8 +260,7 @@ impl Encoded {
 
     /// The object as an item of a list, which names no `apiVersion` and `kind`: `{"metadata":…`, without the opening brace.
     pub fn item_tail(&self) -> &[u8] {
-        let metadata = b"\"metadata\":{".len();
-        &self.buffer[(self.json_at + self.splice) as usize - metadata..]
+        &self.buffer[(self.json_at + self.splice) as usize - METADATA.len()..]
     }
 
     /// The object in protobuf, as an item of a list.

@@ -132,7 +132,7 @@ struct RowCondition {
 /// # Errors
 /// `InternalError` for an object that cannot be decoded.
 pub fn render(
-    resource: &Resource,
+    resource: &'static Resource,
     objects: &[Arc<Encoded>],
     meta: &ListMeta,
     form: Form,
@@ -165,16 +165,17 @@ fn columns(resource: &Resource) -> Vec<ColumnDefinition> {
 }
 
 fn row(
-    resource: &Resource,
+    resource: &'static Resource,
     object: &Encoded,
     form: Form,
     now: Timestamp,
 ) -> Result<Row, StatusError> {
-    let decoded = object.decode(resource).map_err(StatusError::internal)?;
+    let decoded = object.decode(resource.stored()).map_err(StatusError::internal)?;
+    let shown = || object.shown_as(resource).map_err(StatusError::internal);
     let raw = match form.include {
         IncludeObject::None => None,
-        IncludeObject::Metadata => Some(partial(object, form.version)?),
-        IncludeObject::Object => Some(object.json()),
+        IncludeObject::Metadata => Some(partial(&*shown()?, form.version)?),
+        IncludeObject::Object => Some(shown()?.json()),
     };
     let strategy = resource.strategy;
     let completed = strategy.completed(decoded.as_ref()).map(|(reason, message)| {

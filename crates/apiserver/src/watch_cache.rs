@@ -72,7 +72,7 @@ impl WatchCache {
     /// [`CacheError`] when the store or a value in it cannot be read.
     pub async fn start(store: Arc<dyn Store>) -> Result<Arc<Self>, CacheError> {
         let resources =
-            kinds::all().iter().map(|row| ((row.group, row.plural), ResourceCache::new(row)));
+            kinds::stored().map(|row| ((row.group, row.plural), ResourceCache::new(row)));
         let cache = Arc::new(Self {
             store,
             resources: resources.collect(),

@@ -52,7 +52,7 @@ impl KindStrategy for Lease {
 
 /// Kubernetes' own strategy by its bare name, or a qualified name for a strategy of somebody else. The path says `strategy`
 /// twice, as it does there.
-fn validate_strategy(strategy: &str, at: &Path, errors: &mut ErrorList) {
+pub(super) fn validate_strategy(strategy: &str, at: &Path, errors: &mut ErrorList) {
     let at = at.child("strategy");
     if strategy.contains('/') {
         errors.qualified_name(&at, strategy);

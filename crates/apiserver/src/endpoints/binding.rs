@@ -45,6 +45,7 @@ pub(super) async fn create_in_collection(
     let call = Call {
         server: server.clone(),
         resource,
+        served: resource,
         info: info.clone(),
         user,
         parts,
@@ -102,8 +103,7 @@ fn bind(call: &Call, binding: &Binding, current: &Current) -> Result<Change, Sta
         .downcast_mut()
         .ok_or_else(|| StatusError::internal("only pods are bound"))?;
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let resource =
-        GroupResource::new(call.resource.group, format!("{}/binding", call.resource.plural));
+    let resource = GroupResource::new(call.served.group, format!("{}/binding", call.served.plural));
     binding::bind(pod, binding, time::now().0)
         .map_err(|reason| StatusError::conflict(&resource, &name, reason))?;
     if let Some(reason) = failed_precondition(binding, pod) {

@@ -123,7 +123,8 @@ async fn store_as(
     let strategy = call.resource.strategy;
     strategy.prepare_create(object.as_mut());
     strategy.stamp(object.as_mut(), None, time::now().0);
-    let errors = strategy.validate(object.as_ref());
+    let mut errors = strategy.validate(object.as_ref());
+    call.served.validate(object.as_ref(), None, &mut errors);
     if !errors.is_empty() {
         return Err(StatusError::invalid(&call.resource.group_kind(), object.name(), errors));
     }

@@ -44,8 +44,8 @@ fn deleted(
     let object = object.decode(call.resource).map_err(StatusError::internal)?;
     let details = StatusDetails {
         name: Some(object.name().to_owned()),
-        group: Some(call.resource.group.to_owned()).filter(|group| !group.is_empty()),
-        kind: Some(call.resource.plural.to_owned()),
+        group: Some(call.served.group.to_owned()).filter(|group| !group.is_empty()),
+        kind: Some(call.served.plural.to_owned()),
         uid: Some(object.uid().to_owned()),
         ..StatusDetails::default()
     };

@@ -3,6 +3,8 @@
 //! Counterpart in Kubernetes: `endpoints/handlers/get.go` and `storage/cacher/delegator`.
 //! Invariant: every page of a list shows the state at the first page's revision, or the list ends with 410.
 
+use std::sync::Arc;
+
 use api::kinds::Resource;
 use apimachinery::field::{self, ErrorList, Path};
 use apimachinery::status::StatusError;
@@ -17,7 +19,7 @@ use super::options::{Query, refuse};
 use super::page::{self, Continue, Page};
 use crate::negotiation::{As, Format};
 use crate::responses::{self, Items, ListBody, ProtobufList};
-use crate::storage::status_of;
+use crate::storage::{Encoded, status_of};
 use crate::table::{self, Columns, Form, IncludeObject, ListMeta};
 use crate::watch_cache::{CacheError, Predicate, Snapshot, TooLarge, WatchCache};
 use crate::{ApiServer, Body};
@@ -61,11 +63,11 @@ impl ListOptions {
             query.integer("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok());
         let send_initial_events = query.boolean("sendInitialEvents");
         refuse("ListOptions", if watch { validate_watch(query) } else { validate_list(query) })?;
-        check_fields(call.resource, &fields)?;
+        check_fields(call.served, &fields)?;
         check_name(call, &fields)?;
         Ok(Self {
             labels,
-            fields: with_name(call, fields),
+            fields: with_name(call, stored_fields(call, fields)),
             limit,
             continue_token: query.text("continue").to_owned(),
             revision: parse_revision(query.text("resourceVersion"))?,
@@ -183,6 +185,14 @@ fn check_name(call: &Call, selector: &fields::Selector) -> Result<(), StatusErro
         ));
     }
     Ok(())
+}
+
+/// The selector in the words of the stored version.
+fn stored_fields(call: &Call, selector: fields::Selector) -> fields::Selector {
+    if call.served.conversion.is_none() {
+        return selector;
+    }
+    selector.renamed(|name| call.served.stored_field(name).to_owned())
 }
 
 fn with_name(call: &Call, selector: fields::Selector) -> fields::Selector {
@@ -360,38 +370,52 @@ pub(super) async fn render(
 ) -> Result<Response<Body>, StatusError> {
     let version = call.accepted.meta_version;
     let body = match call.accepted.shown_as {
-        As::Object if call.accepted.format == Format::Protobuf => {
-            let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
-            return ProtobufList::respond(&head, page.items, Items::Whole).await;
-        }
-        As::Object => return Ok(plain(call, page, meta)),
+        As::Object => return plain(call, page, meta).await,
         As::Table => {
             let include = IncludeObject::parse(call.query.text("includeObject"))?;
             let form = Form { version, include, columns: Columns::Shown };
-            table::render(call.resource, &page.items, meta, form)?
+            table::render(call.served, &page.items, meta, form)?
         }
         As::PartialObjectMetadata => {
             let head = head("PartialObjectMetadataList", version.api_version(), meta);
+            let items = items(call, page)?;
             if call.accepted.format == Format::Protobuf {
-                return ProtobufList::respond(&head, page.items, Items::Metadata).await;
+                return ProtobufList::respond(&head, items, Items::Metadata).await;
             }
             let items: Result<Vec<Bytes>, StatusError> =
-                page.items.iter().map(|item| table::partial(item, version)).collect();
+                items.iter().map(|item| table::partial(item, version)).collect();
             Bytes::from([&head[..], &items?.join(&b","[..]), b"]}\n"].concat())
         }
     };
     Ok(responses::json(StatusCode::OK, body, call.accepted.format))
 }
 
-fn plain(call: &Call, page: Page, meta: &ListMeta) -> Response<Body> {
-    let head = head(call.resource.list_kind, &call.resource.api_version(), meta);
-    let list = ListBody::new(head, page.items);
-    match call.accepted.format {
+/// The items of a list as the version of the path shows them; they carry no `apiVersion`, so those of the same shape are as they are.
+fn items(call: &Call, page: Page) -> Result<Vec<Arc<Encoded>>, StatusError> {
+    if call.served.same_shape() {
+        return Ok(page.items);
+    }
+    let mut shown = Vec::with_capacity(page.items.len());
+    for item in &page.items {
+        let item = item.shown_as(call.served).map_err(StatusError::internal)?;
+        shown.push(Arc::new(item.into_owned()));
+    }
+    Ok(shown)
+}
+
+async fn plain(call: &Call, page: Page, meta: &ListMeta) -> Result<Response<Body>, StatusError> {
+    let head = head(call.served.list_kind, &call.served.api_version(), meta);
+    let items = items(call, page)?;
+    if call.accepted.format == Format::Protobuf {
+        return ProtobufList::respond(&head, items, Items::Whole).await;
+    }
+    let list = ListBody::new(head, items);
+    Ok(match call.accepted.format {
         Format::Json => {
             responses::with_body(StatusCode::OK, Format::Json.media_type(), Body::new(list))
         }
         other => responses::json(StatusCode::OK, list.collect(), other),
-    }
+    })
 }
 
 fn head(kind: &str, api_version: &str, meta: &ListMeta) -> Bytes {

@@ -3,6 +3,8 @@
 //! Counterpart in Kubernetes: `RequestScope.FieldManager` and the `GetResetFields` of the registries' strategies.
 //! Invariant: owners are found before admission and the kind's own rules run, of the object as the client wants it.
 
+mod versions;
+
 use std::sync::LazyLock;
 
 use api::kinds::Resource;
@@ -16,6 +18,8 @@ use serde_json::{Value, json};
 
 use super::Call;
 use crate::authz::{USER_CONTROLLER_MANAGER, USER_SCHEDULER};
+
+use versions::Converted;
 
 /// Whether a write still has to find out who owns what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +58,9 @@ pub(super) fn track_create(call: &Call, object: &mut dyn KubeObject) {
         true => Managed::default(),
         false => Managed::sent(sent.as_deref()).unwrap_or_default(),
     };
-    let new = plain(object);
+    let new = shown(call, object);
     let managed =
-        of_resource(call.resource, "", |fields| fields.update(None, &new, managed, &manager(call)));
+        of_resource(call.served, "", |fields| fields.update(None, &new, managed, &manager(call)));
     object.meta_mut().managed_fields = managed.encode();
 }
 
@@ -82,8 +86,8 @@ pub(super) fn track_update(
         // Nobody is begun with where nobody owned anything.
         return;
     }
-    let (before, after) = (plain(old), plain(new));
-    let managed = of_resource(call.resource, subresource, |fields| {
+    let (before, after) = (shown(call, old), shown(call, new));
+    let managed = of_resource(call.served, subresource, |fields| {
         fields.update(Some(&before), &after, managed, &manager(call))
     });
     new.meta_mut().managed_fields = managed.encode();
@@ -100,10 +104,10 @@ pub(super) fn applied(
     config: &Value,
     force: bool,
 ) -> Result<Object, StatusError> {
-    let resource = call.resource;
+    let resource = call.served;
     let managed = live.map_or(Ok(Managed::default()), stored)?;
     let before = match live {
-        Some(live) => plain(live),
+        Some(live) => shown(call, live),
         None => json!({"apiVersion": api_version(resource), "kind": resource.kind}),
     };
     let applied = of_resource(resource, subresource, |fields| {
@@ -111,8 +115,8 @@ pub(super) fn applied(
     });
     let applied = applied.map_err(|error| error.to_status())?;
     let decoded = resource.codec.from_value(applied.object, FieldValidation::Ignore);
-    let mut object = decoded.map_err(|error| unconvertible(config, resource, &error))?.object;
-    resource.strategy.default(object.as_mut());
+    let object = decoded.map_err(|error| unconvertible(config, resource, &error))?.object;
+    let mut object = resource.accept(object);
     object.meta_mut().managed_fields = applied.managed.encode();
     Ok(object)
 }
@@ -139,6 +143,14 @@ pub(super) fn stored(object: &dyn KubeObject) -> Result<Managed, StatusError> {
     })
 }
 
+/// A stored object as JSON in the version of the request, without its owners.
+fn shown(call: &Call, object: &dyn KubeObject) -> Value {
+    match call.served.conversion {
+        Some(_) => plain(call.served.show(object.clone_object()).as_ref()),
+        None => plain(object),
+    }
+}
+
 /// The object as JSON, without its owners.
 fn plain(object: &dyn KubeObject) -> Value {
     let mut value = object.to_value();
@@ -157,16 +169,23 @@ pub(super) fn api_version(resource: &Resource) -> String {
 }
 
 fn of_resource<T>(
-    resource: &Resource,
+    resource: &'static Resource,
     subresource: &str,
     ask: impl FnOnce(&FieldManager<'_>) -> T,
 ) -> T {
-    let api_version = api_version(resource);
-    let filter = filter(resource, subresource);
-    with(resource.schema_name, &api_version, resource.kind, subresource, &filter, ask)
+    let (schema, api_version) = (typed_schema(), api_version(resource));
+    ask(&FieldManager {
+        schema,
+        versions: &Converted::new(schema, resource, &api_version),
+        api_version: &api_version,
+        kind: resource.kind,
+        subresource,
+        filter: &filter(resource, subresource),
+        now: &time::now(),
+    })
 }
 
-/// Asks about objects of a definition.
+/// Asks about objects of a definition that has one version.
 pub(super) fn with<T>(
     definition: &str,
     api_version: &str,

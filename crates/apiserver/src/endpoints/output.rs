@@ -33,9 +33,10 @@ pub(crate) fn show(
     object: &Arc<Encoded>,
     columns: table::Columns,
 ) -> Result<Bytes, StatusError> {
+    let shown = || object.shown_as(call.served).map_err(StatusError::internal);
     match call.accepted.shown_as {
-        As::Object => Ok(object.json()),
-        As::PartialObjectMetadata => table::partial(object, call.accepted.meta_version),
+        As::Object => Ok(shown()?.json()),
+        As::PartialObjectMetadata => table::partial(&*shown()?, call.accepted.meta_version),
         As::Table => {
             let meta = table::ListMeta {
                 resource_version: object.revision(),
@@ -43,7 +44,7 @@ pub(crate) fn show(
             };
             let include = IncludeObject::parse(call.query.text("includeObject"))?;
             let form = table::Form { version: call.accepted.meta_version, include, columns };
-            table::render(call.resource, std::slice::from_ref(object), &meta, form)
+            table::render(call.served, std::slice::from_ref(object), &meta, form)
         }
     }
 }

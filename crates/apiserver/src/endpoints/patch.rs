@@ -91,24 +91,25 @@ impl Patch {
         call: &Call,
         current: &Current,
     ) -> Result<(Object, Vec<String>), StatusError> {
+        let shown = current.encoded.shown_as(call.served).map_err(StatusError::internal)?;
         let original = match self.names_owners() {
-            true => serde_json::from_slice(&current.encoded.json()),
-            false => serde_json::from_slice(&current.encoded.json_without_owners()),
+            true => serde_json::from_slice(&shown.json()),
+            false => serde_json::from_slice(&shown.json_without_owners()),
         };
         let original: Value = original.map_err(StatusError::internal)?;
-        let patched = self.apply(&original, call.resource.schema_name)?;
-        let decoded = call.resource.codec.from_value(patched, self.validation);
-        let mut decoded = decoded.map_err(|error| self.refused(call, &error))?;
+        let patched = self.apply(&original, call.served.schema_name)?;
+        let decoded = call.served.codec.from_value(patched, self.validation);
+        let decoded = decoded.map_err(|error| self.refused(call, &error))?;
         if self.validation == FieldValidation::Strict && !self.strict_errors.is_empty() {
             let errors = format!("strict decoding error: {}", self.strict_errors.join(", "));
             return Err(self.invalid(call, &errors));
         }
-        call.resource.strategy.default(decoded.object.as_mut());
+        let object = call.served.accept(decoded.object);
         let mut warnings = decoded.warnings;
         if self.validation == FieldValidation::Warn {
             warnings.extend(self.strict_errors.iter().cloned());
         }
-        Ok((decoded.object, warnings))
+        Ok((object, warnings))
     }
 
     pub(super) fn refused(&self, call: &Call, error: &DecodeError) -> StatusError {
@@ -128,7 +129,7 @@ impl Patch {
         let errors = vec![field::invalid(&Path::new("patch"), shown, reason)];
         let kind = match self.patch_type {
             PatchType::Strategic => GroupKind::default(),
-            _ => call.resource.group_kind(),
+            _ => call.served.group_kind(),
         };
         StatusError::invalid(&kind, "", errors)
     }

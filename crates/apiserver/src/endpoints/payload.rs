@@ -72,8 +72,8 @@ pub(crate) async fn object(
 ) -> Result<(Object, Vec<String>), StatusError> {
     let format = negotiation::content_type(&call.parts.headers)?;
     let bytes = read(&call.parts.headers, body).await?;
-    let Decoded { mut object, mut warnings } = decode(call.resource, &bytes, format, validation)?;
-    call.resource.strategy.default(object.as_mut());
+    let Decoded { object, mut warnings } = decode(call.served, &bytes, format, validation)?;
+    let mut object = call.served.accept(object);
     warnings.extend(dedup_owner_references(&mut object));
     Ok((object, warnings))
 }

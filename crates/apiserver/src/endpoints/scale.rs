@@ -169,7 +169,7 @@ fn rescale(
     let (uid, is) = (scale.metadata.uid.as_deref().unwrap_or_default(), current.object.uid());
     if !uid.is_empty() && uid != is {
         let resource =
-            GroupResource::new(call.resource.group, format!("{}/scale", call.resource.plural));
+            GroupResource::new(call.served.group, format!("{}/scale", call.served.plural));
         let reason =
             format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
         return Err(StatusError::conflict(&resource, current.object.name(), reason));

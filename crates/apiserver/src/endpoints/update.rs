@@ -192,11 +192,14 @@ pub(super) fn change(
     }
     new.meta_mut().managed_fields = owners;
     strategy.stamp(new.as_mut(), Some(old), time::now().0);
-    let errors = match part {
+    let mut errors = match part {
         Part::Main => strategy.validate_update(new.as_ref(), old),
         Part::Status => strategy.validate_status_update(new.as_ref(), old),
         Part::Finalize | Part::Approval => strategy.validate_finalize_update(new.as_ref(), old),
     };
+    if part == Part::Main {
+        call.served.validate(new.as_ref(), Some(old), &mut errors);
+    }
     if !errors.is_empty() {
         return Err(StatusError::invalid(&call.resource.group_kind(), old.name(), errors));
     }

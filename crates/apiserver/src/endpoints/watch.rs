@@ -252,7 +252,7 @@ impl WatchStream {
 impl Shown {
     fn change(&mut self, change: &Change, seen: ChangeKind) -> Bytes {
         match self.call.accepted.shown_as {
-            As::Object => change.event(seen, self.framing),
+            As::Object if self.call.served.conversion.is_none() => change.event(seen, self.framing),
             _ => self.event(seen, &change.shown(seen)),
         }
     }
@@ -268,7 +268,7 @@ impl Shown {
     }
 
     fn bookmark(&self, revision: Revision, end_of_initial_events: bool) -> Bytes {
-        let (accepted, resource) = (self.call.accepted, self.call.resource);
+        let (accepted, resource) = (self.call.accepted, self.call.served);
         let version = (accepted.shown_as != As::Object).then_some(accepted.meta_version);
         let object = table::bookmark(resource, version, revision, end_of_initial_events);
         let object = match accepted.shown_as {

@@ -15,5 +15,6 @@ mod patches;
 mod protobuf;
 mod races;
 mod support;
+mod versions;
 mod watches;
 mod writes;
