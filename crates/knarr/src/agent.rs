@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use client::connect::{Credentials, Endpoint};
 use cni::{Cidr, Network};
 use kubelet::Kubelet;
+use kubelet::node::allocatable::{PodsCgroup, PodsLimits};
 use runtime::{Runtime, RuntimeConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -97,11 +98,14 @@ pub async fn run(args: AgentArgs, shutdown: CancellationToken) -> Result<()> {
     }
     let socket = args.run_dir.join("cri.sock");
     let runtime = open_runtime(&args, network.clone()).await?;
+    let pods_cgroup =
+        Arc::new(NodeCgroup { path: args.cgroup.clone(), cgroup: runtime.pods_cgroup() });
     let stop = shutdown.clone();
     let cri = runtime.serve(&socket, async move { stop.cancelled().await });
     let (pod_cidrs, assigned) = watch::channel(Vec::new());
     let (connected, network_ready) = watch::channel(false);
-    let config = kubelet_config(&args, &node, ip, &joined, Channels { pod_cidrs, network_ready })?;
+    let shared = Shared { pods_cgroup, channels: Channels { pod_cidrs, network_ready } };
+    let config = kubelet_config(&args, &node, ip, &joined, shared)?;
     let connect = Connect { network, bridge, known, connected };
     let connect = connect.run(assigned, shutdown.clone());
     let kubelet = Kubelet::run(config, shutdown.clone());
@@ -187,6 +191,30 @@ async fn open_runtime(args: &AgentArgs, network: Arc<PodBridge>) -> Result<Runti
     Runtime::open(config).await.context("the container runtime cannot start")
 }
 
+/// The runtime's cgroup of all pods, as the kubelet wants to see it.
+struct NodeCgroup {
+    path: String,
+    cgroup: runtime::PodsCgroup,
+}
+
+impl PodsCgroup for NodeCgroup {
+    fn name(&self) -> &str {
+        &self.path
+    }
+
+    fn limit(&self, limits: PodsLimits) -> Result<(), String> {
+        let PodsLimits { memory_bytes, cpu_shares, processes } = limits;
+        let limits = runtime::PodsLimits { memory_bytes, cpu_shares, processes };
+        self.cgroup.limit(limits).map_err(|error| error.to_string())
+    }
+}
+
+/// What the kubelet shares with the rest of the agent.
+struct Shared {
+    pods_cgroup: Arc<dyn PodsCgroup>,
+    channels: Channels,
+}
+
 struct Channels {
     pod_cidrs: watch::Sender<Vec<String>>,
     network_ready: watch::Receiver<bool>,
@@ -197,7 +225,7 @@ fn kubelet_config(
     node: &str,
     ip: IpAddr,
     joined: &Joined,
-    channels: Channels,
+    Shared { pods_cgroup, channels }: Shared,
 ) -> Result<kubelet::Config> {
     let endpoint = Endpoint { url: args.server.clone(), ca_pem: joined.ca.clone().into() };
     let credentials = Credentials::Certificate {
@@ -226,6 +254,7 @@ fn kubelet_config(
         max_pods: kubelet::config::DEFAULT_MAX_PODS,
         kubelet_version: crate::VERSION.into(),
         pod_cidrs: channels.pod_cidrs,
+        pods_cgroup,
         network_ready: channels.network_ready,
     })
 }

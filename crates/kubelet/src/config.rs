@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Taint;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
+
+use crate::node::allocatable::PodsCgroup;
 
 /// The port every kubelet of Kubernetes serves on.
 pub const KUBELET_PORT: u16 = 10250;
@@ -52,6 +55,8 @@ pub struct Config {
     pub kubelet_version: String,
     /// Receives `spec.podCIDRs` as soon as the Node has them, so that the owner of the process can build the pod network.
     pub pod_cidrs: watch::Sender<Vec<String>>,
+    /// Where all pods live, to hold them together to what the node has.
+    pub pods_cgroup: Arc<dyn PodsCgroup>,
     /// Says whether the pod network is there. The node stays NotReady until it is `true`.
     pub network_ready: watch::Receiver<bool>,
 }

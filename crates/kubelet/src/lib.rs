@@ -149,6 +149,7 @@ impl Kubelet {
             runtime_version: format!("{}://{}", version.runtime_name, version.runtime_version),
             runtime_up: runtime.up,
             pod_cidrs: config.pod_cidrs,
+            pods_cgroup: config.pods_cgroup,
         };
         tokio::join!(
             server.serve(listener, tls),

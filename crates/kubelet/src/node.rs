@@ -4,6 +4,7 @@
 //! stands last among the conditions; a condition's transition time moves only with its status.
 
 pub mod agent;
+pub mod allocatable;
 pub mod facts;
 pub mod lease;
 

@@ -25,7 +25,7 @@ use crate::shim_client::ShimClient;
 use crate::snapshots::Snapshots;
 use crate::spec::NodeFacts;
 use crate::streaming::Tokens;
-use crate::{RuntimeConfig, RuntimeError};
+use crate::{PodsCgroup, RuntimeConfig, RuntimeError};
 use k8s_cri::v1::{ContainerConfig, ContainerEventResponse, ContainerEventType, PodSandboxConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -208,6 +208,11 @@ impl Runtime {
     /// The images of this runtime.
     pub fn images(&self) -> &ImageStore {
         &self.engine.images
+    }
+
+    /// The cgroup that holds every pod.
+    pub fn pods_cgroup(&self) -> PodsCgroup {
+        PodsCgroup::new(self.engine.clone())
     }
 
     /// Serves the CRI on the unix socket at `path` until `shutdown` resolves; containers keep running.

@@ -11,6 +11,7 @@ mod engine;
 pub mod image_service;
 pub mod images;
 mod inroot;
+mod pods_cgroup;
 mod protocol;
 mod records;
 mod reexec;
@@ -26,4 +27,5 @@ pub use config::{
     LogLimits, NetworkError, PodNetwork, PodPort, RuntimeConfig, RuntimeError, image_root,
 };
 pub use engine::Runtime;
+pub use pods_cgroup::{PodsCgroup, PodsLimits};
 pub use reexec::reexec;

@@ -15,12 +15,6 @@ use crate::kubectl::{Kubectl, Version};
 /// Tests at a time unless `--test-threads` says otherwise: they wait more than they work.
 const TEST_THREADS: usize = 6;
 
-/// What is known to be missing, by the test that will show it, and why. Listed as ignored; the list only shrinks.
-const GAPS: &[(&str, &str)] = &[(
-    "node_16_allocatable_is_enforced",
-    "the kubelet limits no cgroup to the node's allocatable yet, so it does not say that it does",
-)];
-
 /// An acceptance test.
 #[derive(Clone, Copy)]
 pub struct Test {
@@ -77,7 +71,7 @@ pub fn run(options: Options, prepare: fn(&TestCluster), tests: &[&[Test]]) -> Ex
             let trial = Trial::test(name, move || {
                 one(cluster.get_or_init(|| start()).as_ref()?, test, version)
             });
-            trials.push(trial.with_ignored_flag(GAPS.iter().any(|(gap, _)| *gap == test.name)));
+            trials.push(trial);
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

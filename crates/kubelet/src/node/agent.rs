@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::allocatable::{self, PodsCgroup};
 use super::lease::LeaseKeeper;
 use super::{Facts, Identity, Live, differs, facts, metadata_patch, new_node, status, transitions};
 use crate::events::{EventType, node_reference};
@@ -51,6 +52,8 @@ pub struct NodeAgent {
     pub runtime_up: watch::Receiver<bool>,
     /// Receives the pod ranges.
     pub pod_cidrs: watch::Sender<Vec<String>>,
+    /// Where all pods live.
+    pub pods_cgroup: Arc<dyn PodsCgroup>,
 }
 
 impl NodeAgent {
@@ -67,7 +70,14 @@ impl NodeAgent {
             &self.identity.name,
             registered.metadata.uid.clone(),
         );
-        tokio::join!(lease.run(shutdown.clone()), self.keep_status(registered, shutdown));
+        let (limits, name) = (allocatable::limits(&self.facts), self.identity.name.clone());
+        let (cgroup, events) = (self.pods_cgroup.clone(), self.node.events.clone());
+        let enforced = allocatable::enforce(&*cgroup, limits, &events, &name, allocatable::RETRY);
+        tokio::join!(
+            shutdown.run_until_cancelled(enforced),
+            lease.run(shutdown.clone()),
+            self.keep_status(registered, shutdown.clone()),
+        );
     }
 
     fn hand_out_pod_cidrs(&self, cache: &Cache<Node>) {

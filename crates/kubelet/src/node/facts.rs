@@ -17,6 +17,8 @@ pub struct Facts {
     pub architecture: String,
     /// Processors that are online.
     pub cpus: usize,
+    /// Processes and threads the kernel allows at most.
+    pub max_processes: u64,
     /// Size of the memory.
     pub memory_bytes: u64,
     /// Size of the swap space; `None` when there is none.
@@ -50,6 +52,7 @@ impl Facts {
             .or_else(|_| fs::read_to_string("/usr/lib/os-release"));
         Ok(Self {
             architecture: go_architecture(std::env::consts::ARCH).to_owned(),
+            max_processes: max_processes(),
             cpus: count_cpus(&text("/sys/devices/system/cpu/online")),
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal").unwrap_or_default(),
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal").filter(|bytes| *bytes > 0),
@@ -102,6 +105,12 @@ fn meminfo_bytes(text: &str, key: &str) -> Option<u64> {
 }
 
 /// Counts the processors of a list such as `0-3,6`.
+/// The smaller of what the kernel can number and what it can hold.
+fn max_processes() -> u64 {
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    limits.iter().filter_map(|path| text(path).parse().ok()).min().unwrap_or(u64::MAX)
+}
+
 fn count_cpus(list: &str) -> usize {
     let count = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

@@ -16,6 +16,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kubelet::node::allocatable::{PodsCgroup, PodsLimits};
 use kubelet::{Config, Error, Kubelet, ServingTls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
@@ -163,6 +164,7 @@ impl Cluster {
             max_pods: 110,
             kubelet_version: "v1.36.2".into(),
             pod_cidrs,
+            pods_cgroup: Arc::new(AnyLimits),
             network_ready: self.network_ready.subscribe(),
         };
         let stop = self.shutdown.child_token();
@@ -281,5 +283,18 @@ fn merge(into: &mut Value, more: Value) {
             }
         }
         (into, more) => *into = more,
+    }
+}
+
+/// The fake runtime has no cgroups, so every limit holds.
+struct AnyLimits;
+
+impl PodsCgroup for AnyLimits {
+    fn name(&self) -> &str {
+        "/pods"
+    }
+
+    fn limit(&self, _limits: PodsLimits) -> Result<(), String> {
+        Ok(())
     }
 }

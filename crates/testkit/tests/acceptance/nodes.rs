@@ -240,7 +240,9 @@ fn node_16_start_of_the_kubelet_is_told(k: &Kubectl<'_>) {
 
 fn node_16_allocatable_is_enforced(k: &Kubectl<'_>) {
     let name = k.cluster().node_names()[0].clone();
-    observe::event(k.cluster(), "default", &name, "NodeAllocatableEnforced");
+    let event = observe::event(k.cluster(), "default", &name, "NodeAllocatableEnforced");
+    assert_eq!(event.message.as_deref(), Some("Updated Node Allocatable limit across pods"));
+    assert_eq!(event.type_.as_deref(), Some("Normal"));
 }
 
 /// Cordoning changes the shared node, so the pods of this test ask for what only a cordon forbids.
