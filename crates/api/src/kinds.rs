@@ -283,6 +283,7 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::flowcontrol::rows(),
         crate::networking::rows(),
         crate::node::rows(),
+        crate::policy::rows(),
         crate::rbac::rows(),
         crate::scheduling::rows(),
         crate::storage::rows(),

@@ -3,7 +3,6 @@
 //! Counterpart in Kubernetes: `pkg/registry/apps/deployment`.
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{int_or_string, names};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
@@ -17,6 +16,7 @@ use crate::core::pod;
 use crate::kinds::Column;
 use crate::report::{Report, omit_empty};
 use crate::scale::{self, Scale};
+use crate::shares;
 use crate::strategy::{KindStrategy, spec_and_status};
 
 const RECREATE: &str = "Recreate";
@@ -86,14 +86,7 @@ impl KindStrategy for Deployment {
         let (replicas, ready) = (status.replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
         template::validate_counters(&counters, replicas.into(), ready.into(), errors);
         let before = old.status.as_ref().and_then(|s| s.collision_count);
-        if before.is_some_and(|before| status.collision_count.is_none_or(|now| now < before)) {
-            let now = status.collision_count.unwrap_or(0);
-            errors.invalid(
-                &Path::new("status").child("collisionCount"),
-                now,
-                "cannot be decremented",
-            );
-        }
+        template::validate_collisions(status.collision_count, before, errors);
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -182,33 +175,12 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, at: &Path, errors: &mut E
     let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&zero);
     let surge = rolling.max_surge.as_ref().unwrap_or(&zero);
     let at_unavailable = at.child("maxUnavailable");
-    validate_share(unavailable, &at_unavailable, errors);
-    validate_share(surge, &at.child("maxSurge"), errors);
-    if is_nothing(unavailable) && is_nothing(surge) {
+    shares::validate(unavailable, &at_unavailable, errors);
+    shares::validate(surge, &at.child("maxSurge"), errors);
+    if shares::is_nothing(unavailable) && shares::is_nothing(surge) {
         errors.invalid(&at_unavailable, unavailable, "may not be 0 when `maxSurge` is 0");
     }
-    if int_or_string::percent(unavailable).is_some_and(|p| p > 100) {
-        errors.invalid(&at_unavailable, unavailable, "must not be greater than 100%");
-    }
-}
-
-/// A number of pods, or a percentage of them.
-fn validate_share(share: &IntOrString, at: &Path, errors: &mut ErrorList) {
-    match share {
-        IntOrString::Int(n) => errors.non_negative(at, (*n).into()),
-        IntOrString::String(text) => {
-            errors.invalid_all(at, text.as_str(), names::is_valid_percent(text))
-        }
-    }
-}
-
-fn is_nothing(share: &IntOrString) -> bool {
-    match share {
-        IntOrString::Int(n) => *n == 0,
-        IntOrString::String(text) => {
-            int_or_string::percent(share).unwrap_or_else(|| text.parse().unwrap_or(0)) == 0
-        }
-    }
+    shares::validate_not_above_all(unavailable, &at_unavailable, errors);
 }
 
 fn validate_times(spec: &DeploymentSpec, at: &Path, errors: &mut ErrorList) {

@@ -44,13 +44,24 @@ pub(crate) fn validate(
     }
 }
 
-fn is_empty(selector: &LabelSelector) -> bool {
+/// Whether the selector says nothing, or is absent.
+pub(crate) fn is_empty(selector: &LabelSelector) -> bool {
     selector.match_labels.as_ref().is_none_or(|l| l.is_empty())
         && selector.match_expressions.as_ref().is_none_or(|e| e.is_empty())
 }
 
 fn validate_template(template: &PodTemplateSpec, at: &Path, errors: &mut ErrorList) {
     pod::validate_template(template, at, errors);
+    validate_lasting(template, "ReplicaSet", at, errors);
+}
+
+/// Pods of a workload of this kind run until they are deleted.
+pub(crate) fn validate_lasting(
+    template: &PodTemplateSpec,
+    kind: &str,
+    at: &Path,
+    errors: &mut ErrorList,
+) {
     let Some(spec) = &template.spec else { return };
     let policy = spec.restart_policy.as_deref().unwrap_or_default();
     if policy != "Always" {
@@ -59,7 +70,7 @@ fn validate_template(template: &PodTemplateSpec, at: &Path, errors: &mut ErrorLi
     if spec.active_deadline_seconds.is_some() {
         errors.forbidden(
             &at.child("spec").child("activeDeadlineSeconds"),
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
+            format!("activeDeadlineSeconds in {kind} is not Supported"),
         );
     }
 }
@@ -96,6 +107,14 @@ pub(crate) fn validate_counters(
         if value.unwrap_or(0) > ready {
             errors.invalid(&at.child(name), value, "cannot be greater than readyReplicas");
         }
+    }
+}
+
+/// The number of name collisions must not fall.
+pub(crate) fn validate_collisions(now: Option<i32>, before: Option<i32>, errors: &mut ErrorList) {
+    if before.is_some_and(|before| now.is_none_or(|now| now < before)) {
+        let at = Path::new("status").child("collisionCount");
+        errors.invalid(&at, now.unwrap_or(0), "cannot be decremented");
     }
 }
 

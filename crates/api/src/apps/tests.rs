@@ -1,5 +1,7 @@
 //! Tables: workloads in; defaults, errors, columns out.
 
+mod sets;
+
 use apimachinery::field::ErrorList;
 use apimachinery::object::KubeObject;
 use expect_test::{Expect, expect};
@@ -206,10 +208,16 @@ fn status_counters_agree_with_each_other() {
 #[test]
 fn rows_say_what_discovery_of_kubernetes_says() {
     expect![[r#"
+        controllerrevisions controllerrevision  apps/v1 namespaced ControllerRevision create,delete,deletecollection,get,list,patch,update,watch 
+        daemonsets daemonset ds apps/v1 namespaced DaemonSet create,delete,deletecollection,get,list,patch,update,watch all
+          status DaemonSet get,patch,update
         deployments deployment deploy apps/v1 namespaced Deployment create,delete,deletecollection,get,list,patch,update,watch all
           scale autoscaling/Scale get,patch,update
           status Deployment get,patch,update
         replicasets replicaset rs apps/v1 namespaced ReplicaSet create,delete,deletecollection,get,list,patch,update,watch all
           scale autoscaling/Scale get,patch,update
-          status ReplicaSet get,patch,update"#]].assert_eq(&crate::testing::listing(&super::rows()));
+          status ReplicaSet get,patch,update
+        statefulsets statefulset sts apps/v1 namespaced StatefulSet create,delete,deletecollection,get,list,patch,update,watch all
+          scale autoscaling/Scale get,patch,update
+          status StatefulSet get,patch,update"#]].assert_eq(&crate::testing::listing(&super::rows()));
 }

@@ -90,10 +90,7 @@ impl KindStrategy for PersistentVolumeClaim {
         let annotated = annotated.then(|| {
             format!("metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead")
         });
-        let resources = self.spec.as_ref().and_then(|s| s.resources.clone()).unwrap_or_default();
-        let fractions = [("requests", resources.requests), ("limits", resources.limits)]
-            .into_iter()
-            .filter_map(|(side, amounts)| fraction(side, &amounts?));
+        let fractions = fraction_warnings(self, &Path::new("spec"));
         annotated.into_iter().chain(fractions).collect()
     }
 
@@ -177,11 +174,21 @@ pub(super) fn align_sources(spec: &mut PersistentVolumeClaimSpec) {
     }
 }
 
-fn fraction(side: &str, amounts: &ResourceList) -> Option<String> {
+/// Warnings about a claim that wishes fractions of bytes.
+pub(crate) fn fraction_warnings(claim: &PersistentVolumeClaim, at: &Path) -> Vec<String> {
+    let resources = claim.spec.as_ref().and_then(|s| s.resources.clone()).unwrap_or_default();
+    let at = at.child("resources");
+    let sides = [("requests", resources.requests), ("limits", resources.limits)];
+    let fractions =
+        sides.into_iter().filter_map(|(side, amounts)| fraction(&at.child(side), &amounts?));
+    fractions.collect()
+}
+
+fn fraction(at: &Path, amounts: &ResourceList) -> Option<String> {
     let quantity = amounts.get("storage")?;
     (amount(quantity)?.milli_value() % 1000 != 0).then(|| {
         format!(
-            "spec.resources.{side}[storage]: fractional byte value \"{}\" is invalid, must be an integer",
+            "{at}[storage]: fractional byte value \"{}\" is invalid, must be an integer",
             quantity.0
         )
     })
