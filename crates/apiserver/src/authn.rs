@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use apimachinery::status::StatusError;
 use async_trait::async_trait;
 
-pub use token::{StaticTokens, TokenFileError};
+pub use token::{StaticTokens, TokenFileError, bearer_token};
 pub use union::Union;
 pub use x509::{PeerCertificates, X509};
 

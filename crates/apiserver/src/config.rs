@@ -14,6 +14,7 @@ use store::Store;
 use crate::authn::Authenticator;
 use crate::authz::Authorizer;
 use crate::kubernetes_service::Advertised;
+use crate::service_account::TokenIssuer;
 
 /// How the API server proves itself to kubelets, and knows them.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Config {
     pub service_cidr: ServiceCidr,
     /// Where pods reach this server: what the `kubernetes` Service leads to. `None` makes no such Service.
     pub advertised: Option<Advertised>,
+    /// Who issues tokens of ServiceAccounts; `None` when nobody does.
+    pub token_issuer: Option<TokenIssuer>,
 }
 
 /// Kubernetes' default of `--event-ttl`.

@@ -23,7 +23,7 @@ use k8s_openapi::apimachinery::pkg::version::Info;
 use ring::digest;
 use serde_json::{Value, json};
 
-use crate::{ApiServer, Body, health, metrics, openapi};
+use crate::{ApiServer, Body, health, metrics, openapi, service_account};
 use prepared::{Prepared, built};
 
 /// The order in which Kubernetes lists groups, most important first; groups not named follow by name.
@@ -503,9 +503,11 @@ pub(crate) fn handle(
     server.discovery.respond(parts).map(Ok)
 }
 
-/// Every path outside of discovery, for the list at `/`.
-pub(crate) fn other_paths() -> Vec<String> {
-    let fixed = openapi::PATHS.iter().copied().chain([metrics::PATH]).map(str::to_owned);
+/// Every path outside of discovery, for the list at `/`; those of the keys only when there is an issuer of tokens.
+pub(crate) fn other_paths(issues_tokens: bool) -> Vec<String> {
+    let fixed = openapi::PATHS.iter().copied().chain([metrics::PATH]);
+    let keys = service_account::PATHS.into_iter().filter(|_| issues_tokens);
+    let fixed = fixed.chain(keys).map(str::to_owned);
     fixed.chain(health::Health::new().paths()).collect()
 }
 

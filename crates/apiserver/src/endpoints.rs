@@ -20,6 +20,7 @@ mod payload;
 mod reviews;
 mod scale;
 mod service;
+mod token;
 mod update;
 mod watch;
 
@@ -167,6 +168,7 @@ async fn subresource(call: Call, body: Body) -> Result<Response<Body>, StatusErr
         ("scale", "get") => scale::get(&call).await,
         ("scale", "update") => scale::update(&call, body).await,
         ("scale", "patch") => scale::patch(&call, body).await,
+        ("token", "create") => token::create(&call, body).await,
         ("binding", "create") => binding::create(call, body).await,
         (name, verb) => {
             let resource =

@@ -37,7 +37,7 @@ use crate::storage::{self, Storage};
 use crate::watch_cache::{CacheError, WatchCache};
 use crate::{
     Body, Config, bootstrap, discovery, endpoints, health, kubernetes_service, metrics,
-    negotiation, openapi, responses,
+    negotiation, openapi, responses, service_account,
 };
 use flow::FlowControl;
 
@@ -81,6 +81,7 @@ impl ApiServer {
     /// [`StartError`] when the store cannot be read or written.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let cache = WatchCache::start(config.store.clone()).await?;
+        let paths = discovery::other_paths(config.token_issuer.is_some());
         let server = Arc::new(Self {
             storage: Storage::new(config.store.clone(), config.event_ttl),
             admission: Admission::new(cache.clone()),
@@ -89,7 +90,7 @@ impl ApiServer {
             flow: FlowControl::default(),
             ready: AtomicBool::new(false),
             metrics: Metrics::default(),
-            discovery: Discovery::new(kinds::all(), &config.version, &discovery::other_paths()),
+            discovery: Discovery::new(kinds::all(), &config.version, &paths),
             openapi: OpenApi::new(&config.version.git_version),
             node_proxy: NodeProxy::new(config.kubelet_client.as_ref())?,
             cache,
@@ -188,7 +189,13 @@ impl ApiServer {
         self: &Arc<Self>,
         parts: &http::request::Parts,
     ) -> Result<Response<Body>, StatusError> {
-        let handlers = [health::handle, discovery::handle, openapi::handle, metrics::handle];
+        let handlers = [
+            health::handle,
+            discovery::handle,
+            openapi::handle,
+            metrics::handle,
+            service_account::handle,
+        ];
         let answer = handlers.iter().find_map(|handler| handler(self, parts));
         answer.unwrap_or_else(|| Ok(responses::page_not_found()))
     }
@@ -199,9 +206,28 @@ impl ApiServer {
         }
         // The body is not Sync, so the head travels alone.
         let (parts, body) = std::mem::take(request).into_parts();
-        let user = authn::authenticate(self.config.authenticator.as_ref(), &parts).await;
+        let user = self.identify(&parts).await;
         *request = Request::from_parts(parts, body);
         user
+    }
+
+    /// Who sent a request: whom the configured authenticator knows, else the ServiceAccount of the request's token.
+    async fn identify(&self, parts: &http::request::Parts) -> Result<UserInfo, StatusError> {
+        let known = authn::authenticate(self.config.authenticator.as_ref(), parts).await;
+        let Some(token) = authn::bearer_token(parts) else { return known };
+        if known.as_ref().is_ok_and(|user| !user.in_group(authn::GROUP_UNAUTHENTICATED)) {
+            return known;
+        }
+        match self.service_account_of(token, &[]).await {
+            Ok(Some((user, _))) => Ok(user),
+            // Who shows a token that nobody knows is not let in as somebody without one.
+            Ok(None) if self.config.token_issuer.is_some() => Err(authn::unauthorized()),
+            Ok(None) => known,
+            Err(error) => {
+                tracing::info!(%error, "the token of a service account is refused");
+                Err(authn::unauthorized())
+            }
+        }
     }
 
     async fn authorize(&self, info: &RequestInfo, user: &UserInfo) -> Result<(), StatusError> {

@@ -30,6 +30,7 @@ pub mod request_info;
 mod reservations;
 pub mod responses;
 pub mod server;
+pub mod service_account;
 mod service_ip;
 pub mod storage;
 pub mod table;

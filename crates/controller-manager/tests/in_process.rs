@@ -55,6 +55,7 @@ impl Cluster {
             kubelet_client: None,
             version: k8s_openapi::apimachinery::pkg::version::Info::default(),
             event_ttl: DEFAULT_EVENT_TTL,
+            token_issuer: None,
             service_cidr: DEFAULT_SERVICE_CIDR,
             advertised: None,
         };

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use apiserver::service_account::SigningKey;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -168,6 +169,18 @@ impl Authority {
     pub fn fingerprint(&self) -> Result<String> {
         fingerprint(&self.certificate)
     }
+}
+
+/// The key that signs the tokens of ServiceAccounts: the one in the directory, or a new one. To make one takes a moment.
+///
+/// # Errors
+/// When the file cannot be read or written, or is no key.
+pub fn service_account_key(dir: &Path) -> Result<SigningKey> {
+    let path = dir.join("sa.key");
+    if !path.exists() {
+        write_private(&path, &SigningKey::generate()?)?;
+    }
+    SigningKey::from_pem(&read(&path)?).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// The SHA-256 of a PEM certificate's DER form, in hex.
@@ -363,8 +376,12 @@ mod tests {
     fn keys_are_for_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         Authority::open(dir.path()).unwrap();
-        let mode = std::fs::metadata(dir.path().join("ca.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let first = service_account_key(dir.path()).unwrap();
+        assert_eq!(format!("{:?}", service_account_key(dir.path()).unwrap()), format!("{first:?}"));
+        for key in ["ca.key", "sa.key"] {
+            let mode = std::fs::metadata(dir.path().join(key)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{key}");
+        }
     }
 
     #[test]

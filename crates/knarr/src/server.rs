@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use apiserver::authn::{self, UserInfo};
 use apiserver::authz::FixedPolicy;
+use apiserver::service_account::{DEFAULT_ISSUER, TokenIssuer};
 use apiserver::{ApiServer, KubeletTls};
 use cni::Cidr;
 use http::{Request, Response};
@@ -74,7 +75,8 @@ pub async fn run(args: ServerArgs, shutdown: CancellationToken) -> Result<()> {
     let listeners = bind(&args).await?;
     let store = open_store(&args.data_dir)?;
     let pki = Pki::open(&args)?;
-    let api = ApiServer::start(config(&args, &pki, Arc::new(store))?)
+    let issuer = token_issuer(&args, &pki);
+    let api = ApiServer::start(config(&args, &pki, Arc::new(store), issuer)?)
         .await
         .context("the API server cannot start")?;
     pki.write_kubeconfig(&args)?;
@@ -222,7 +224,24 @@ fn serving_subject(args: &ServerArgs) -> Subject {
     Subject::server("kube-apiserver", dns, ips)
 }
 
-fn config(args: &ServerArgs, pki: &Pki, store: Arc<Fjall>) -> Result<apiserver::Config> {
+/// The issuer of tokens. Its key is made beside everything else at the first start, since that takes longer than the start.
+fn token_issuer(args: &ServerArgs, pki: &Pki) -> TokenIssuer {
+    let jwks_uri = format!("{}/openid/v1/jwks", pki.access(args).server);
+    let (issuer, slot) = TokenIssuer::new(DEFAULT_ISSUER, jwks_uri);
+    let dir = args.data_dir.join("pki");
+    tokio::task::spawn_blocking(move || match crate::pki::service_account_key(&dir) {
+        Ok(key) => slot.set(key),
+        Err(error) => tracing::error!(%error, "tokens of service accounts cannot be issued"),
+    });
+    issuer
+}
+
+fn config(
+    args: &ServerArgs,
+    pki: &Pki,
+    store: Arc<Fjall>,
+    token_issuer: TokenIssuer,
+) -> Result<apiserver::Config> {
     if args.cluster_cidr.prefix > NODE_CIDR_PREFIX {
         bail!("--cluster-cidr {} is too small for a node's /{NODE_CIDR_PREFIX}", args.cluster_cidr);
     }
@@ -244,6 +263,7 @@ fn config(args: &ServerArgs, pki: &Pki, store: Arc<Fjall>) -> Result<apiserver::
             address: args.advertise_address.or_else(|| advertised(&args.bind_address)),
             port: args.port,
         }),
+        token_issuer: Some(token_issuer),
     })
 }
 

@@ -87,7 +87,7 @@ impl Authenticator for StaticTokens {
         &self,
         parts: &http::request::Parts,
     ) -> Result<Option<UserInfo>, StatusError> {
-        match bearer(parts) {
+        match bearer_token(parts) {
             None => Ok(None),
             Some(token) => self.find(token).cloned().map(Some).ok_or_else(unauthorized),
         }
@@ -96,7 +96,7 @@ impl Authenticator for StaticTokens {
 
 /// The bearer token of the `Authorization` header, or, for WebSocket clients in browsers, of the
 /// subprotocol `base64url.bearer.authorization.k8s.io.…` (not taken yet: such clients get a 401).
-fn bearer(parts: &http::request::Parts) -> Option<&str> {
+pub fn bearer_token(parts: &http::request::Parts) -> Option<&str> {
     let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.trim();
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();

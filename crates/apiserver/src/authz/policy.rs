@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::{Attributes, Authorizer, Decision, Rules};
 use crate::authn::{GROUP_AUTHENTICATED, GROUP_MASTERS, OPEN_PATHS, UserInfo, anonymous_allowed};
+use crate::service_account::{self, GROUP_SERVICE_ACCOUNTS};
 
 /// User of the controller manager.
 pub const USER_CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
@@ -118,7 +119,12 @@ fn public(attrs: &Attributes) -> bool {
         attrs.user.in_group(GROUP_AUTHENTICATED)
             && DISCOVERY.iter().any(|root| is_or_below(&attrs.path, root))
     };
-    !attrs.resource_request && reads && (anonymous_allowed(&attrs.path) || discovery())
+    let verifies_tokens = || {
+        let path = attrs.path.strip_suffix('/').unwrap_or(&attrs.path);
+        attrs.user.in_group(GROUP_SERVICE_ACCOUNTS) && service_account::PATHS.contains(&path)
+    };
+    let open = || anonymous_allowed(&attrs.path) || discovery() || verifies_tokens();
+    !attrs.resource_request && reads && open()
 }
 
 fn is_or_below(path: &str, root: &str) -> bool {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 
 fn discovery() -> Discovery {
     let version = Info { git_version: "v1.36.2+knarr.0.1.0".into(), ..Info::default() };
-    Discovery::new(kinds::all(), &version, &other_paths())
+    Discovery::new(kinds::all(), &version, &other_paths(false))
 }
 
 fn get(path: &str, accept: &str) -> Parts {

@@ -27,10 +27,8 @@ use super::options::WriteOptions;
 use super::payload;
 use crate::authn::UserInfo;
 use crate::authz::{Attributes, Decision};
+use crate::service_account::DEFAULT_ISSUER;
 use crate::{Body, responses};
-
-/// Who tokens without an audience of their own are for, as Kubernetes calls its API server.
-const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Whether the row is a question.
 pub(super) fn answers(resource: &api::kinds::Resource) -> bool {
@@ -221,19 +219,45 @@ async fn token(call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
         let message = "token is required for TokenReview in authentication";
         return Err(StatusError::bad_request(message));
     }
-    let status = review.status.insert(authentication::TokenReviewStatus::default());
     let audiences = review.spec.audiences.clone().unwrap_or_default();
-    let for_us = audiences.is_empty() || audiences.iter().any(|audience| audience == API_AUDIENCE);
-    match authenticate(call, &review.spec.token).await {
-        Ok(Some(user)) if for_us => {
-            status.authenticated = Some(true);
-            status.user = Some(shown(user));
-            status.audiences = Some(vec![API_AUDIENCE.to_owned()]);
-        }
-        Ok(_) => {}
-        Err(_) => status.error = Some("invalid bearer token".to_owned()),
-    }
+    let answered = token_status(call, &review.spec.token, &audiences).await;
+    review.status = Some(answered.unwrap_or_else(|error| authentication::TokenReviewStatus {
+        error: Some(error),
+        ..authentication::TokenReviewStatus::default()
+    }));
     Ok(finish(call, &review, &warnings))
+}
+
+/// Whom a token stands for and which of the audiences it is for, or why it is refused.
+async fn token_status(
+    call: &Call,
+    token: &str,
+    audiences: &[String],
+) -> Result<authentication::TokenReviewStatus, String> {
+    let account = call.server.service_account_of(token, audiences).await;
+    let known = match account.map_err(|error| format!("[invalid bearer token, {error}]"))? {
+        Some(known) => Some(known),
+        None => for_everybody(call, token, audiences).await?,
+    };
+    Ok(known.map_or_else(Default::default, |(user, audiences)| authentication::TokenReviewStatus {
+        authenticated: Some(true),
+        user: Some(shown(user)),
+        audiences: Some(audiences),
+        error: None,
+    }))
+}
+
+/// A token that names no audience is for the API server.
+async fn for_everybody(
+    call: &Call,
+    token: &str,
+    audiences: &[String],
+) -> Result<Option<(UserInfo, Vec<String>)>, String> {
+    let known = authenticate(call, token).await.map_err(|_| "invalid bearer token".to_owned())?;
+    let own = call.server.config().token_issuer.as_ref();
+    let own = own.map_or(DEFAULT_ISSUER, |issuer| issuer.issuer.as_str());
+    let for_us = audiences.is_empty() || audiences.iter().any(|audience| audience == own);
+    Ok(known.filter(|_| for_us).map(|user| (user, vec![own.to_owned()])))
 }
 
 async fn authenticate(call: &Call, token: &str) -> Result<Option<UserInfo>, StatusError> {

@@ -15,6 +15,7 @@ mod patches;
 mod protobuf;
 mod races;
 mod support;
+mod tokens;
 mod versions;
 mod watches;
 mod writes;

@@ -73,6 +73,7 @@ pub fn config(store: Arc<dyn store::Store>) -> Config {
         kubelet_client: None,
         version: Default::default(),
         event_ttl: DEFAULT_EVENT_TTL,
+        token_issuer: None,
         service_cidr: DEFAULT_SERVICE_CIDR,
         advertised: None,
     }

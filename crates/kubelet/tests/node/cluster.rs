@@ -98,6 +98,7 @@ async fn start_api(pki: &Pki) -> Arc<ApiServer> {
         kubelet_client: Some(kubelet_client),
         version: k8s_openapi::apimachinery::pkg::version::Info::default(),
         event_ttl: DEFAULT_EVENT_TTL,
+        token_issuer: None,
         service_cidr: DEFAULT_SERVICE_CIDR,
         advertised: None,
     };

@@ -38,6 +38,8 @@ pub const TESTS: &[Test] = testkit::tests![
         kctl_22_run_makes_a_pod,
         kctl_23_dry_run_changes_nothing,
         kctl_27_grace_period_of_a_delete_is_kept,
+        api_22_create_token_makes_one_that_the_server_believes,
+        api_22_tokens_are_asked_for_and_verified_in_the_open,
         kctl_29_a_file_is_sent_object_by_object,
         cascade_orphan_leaves_the_dependents,
         wait_sees_json_paths,
@@ -359,6 +361,40 @@ fn kctl_30_unreachable_server_is_named(k: &Kubectl<'_>) {
     let said = k.shell("KUBECONFIG=/dev/null \"$KUBECTL\" get pods").failed();
     let wanted = "The connection to the server localhost:8080 was refused - did you specify the right host or port?";
     assert!(said.contains(wanted), "{said}");
+}
+
+fn api_22_create_token_makes_one_that_the_server_believes(k: &Kubectl<'_>) {
+    k.ok("create serviceaccount robot");
+    let token = k.ok("create token robot --duration=10m");
+    let url = k.cluster().access().url.to_string();
+    let asked = format!(
+        "KUBECONFIG=/dev/null \"$KUBECTL\" --server={url} --insecure-skip-tls-verify --token={} get pods",
+        token.trim()
+    );
+    let user = format!("User \"system:serviceaccount:{}:robot\" cannot list", k.namespace());
+    let said = k.shell(&asked).failed();
+    assert!(said.contains("Forbidden") && said.contains(&user), "{said}");
+    k.ok("delete serviceaccount robot");
+    let said = k.shell(&asked).failed();
+    assert!(said.contains("must be logged in to the server"), "{said}");
+}
+
+fn api_22_tokens_are_asked_for_and_verified_in_the_open(k: &Kubectl<'_>) {
+    let short = k.run("create token default --duration=1m").failed();
+    assert!(short.contains("may not specify a duration less than 10 minutes"), "{short}");
+    k.ok("create secret generic s");
+    let bound = "create token default --bound-object-kind=Secret --bound-object-name=s";
+    let token = k.ok(&format!("{bound} --audience=vault"));
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    let gone = k.run(&format!("{bound} --bound-object-uid=other")).failed();
+    assert!(gone.contains("does not match the UID in record"), "{gone}");
+    let raw = |path: &str| -> serde_json::Value {
+        serde_json::from_str(&k.ok(&format!("get --raw {path}"))).unwrap()
+    };
+    let config = raw("/.well-known/openid-configuration");
+    assert_eq!(config["issuer"], "https://kubernetes.default.svc.cluster.local");
+    let keys = raw("/openid/v1/jwks");
+    assert_eq!(keys["keys"][0]["kty"], "RSA");
 }
 
 fn edit_changes_an_object_through_an_editor(k: &Kubectl<'_>) {
