@@ -274,6 +274,7 @@ static TABLE: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::core::rows(),
         crate::apps::rows(),
         crate::events::rows(),
+        crate::batch::rows(),
         crate::coordination::rows(),
         crate::admissionregistration::rows(),
         crate::authentication::rows(),

@@ -7,6 +7,7 @@ pub mod admissionregistration;
 pub mod apps;
 pub mod authentication;
 pub mod authorization;
+pub mod batch;
 pub mod certificates;
 pub mod columns;
 mod conditions;

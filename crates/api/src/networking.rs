@@ -13,7 +13,8 @@ use k8s_openapi::api::networking::v1::{
 
 use crate::kinds::{ALL_VERBS, PART_VERBS, Resource, Subresource, names, row, sub};
 
-use references::{validate_domain_prefixed_path, validate_reference, validate_segment};
+pub(crate) use references::validate_domain_prefixed_path;
+use references::{validate_reference, validate_segment};
 
 const INGRESS_SUBRESOURCES: &[Subresource] = &[sub("status", "Ingress", PART_VERBS)];
 const SERVICE_CIDR_SUBRESOURCES: &[Subresource] = &[sub("status", "ServiceCIDR", PART_VERBS)];

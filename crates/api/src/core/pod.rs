@@ -37,7 +37,7 @@ pub(crate) use scheduling::{EFFECTS, validate_node_selector, validate_toleration
 pub(crate) use validation::PROTOCOLS;
 pub(crate) use validation::validate_template;
 pub(crate) use volumes::{is_iscsi_name, no_backsteps, validate_csi_driver_name, validate_shared};
-pub(crate) use warnings::{old_label, template_warnings};
+pub(crate) use warnings::{old_label, template_warnings, template_warnings_at};
 
 impl KindStrategy for Pod {
     const RETURNS_DELETED_OBJECT: bool = true;

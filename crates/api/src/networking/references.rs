@@ -35,7 +35,7 @@ pub(super) fn validate_segment(value: &str, at: &Path, errors: &mut ErrorList) {
 }
 
 /// `example.com/controller`: a domain, and a path below it.
-pub(super) fn validate_domain_prefixed_path(value: &str, at: &Path, errors: &mut ErrorList) {
+pub(crate) fn validate_domain_prefixed_path(value: &str, at: &Path, errors: &mut ErrorList) {
     if value.is_empty() {
         return errors.required(at, "");
     }

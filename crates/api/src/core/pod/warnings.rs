@@ -76,10 +76,15 @@ pub(super) fn pod_warnings(pod: &Pod) -> Vec<String> {
 
 /// Warnings about the template of a workload.
 pub(crate) fn template_warnings(template: &PodTemplateSpec) -> Vec<String> {
+    template_warnings_at(template, &Path::new("spec").child("template"))
+}
+
+/// Warnings about a template at this place.
+pub(crate) fn template_warnings_at(template: &PodTemplateSpec, at: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(spec) = &template.spec {
         let meta = template.metadata.clone().unwrap_or_default();
-        of_spec(spec, &meta, &Path::new("spec").child("template"), &mut warnings);
+        of_spec(spec, &meta, at, &mut warnings);
     }
     warnings
 }
