@@ -62,6 +62,8 @@ pub trait Strategy: Send + Sync {
     fn allow_unconditional_update(&self) -> bool;
     /// Whether DELETE answers with the deleted object instead of a `Status`.
     fn returns_deleted_object(&self) -> bool;
+    /// Whether a deletion that names no propagation policy leaves the dependents.
+    fn orphans_dependents(&self) -> bool;
     /// Seconds of grace with which the object is to be deleted, given those the client asked for; `None` when the kind
     /// knows no grace and the object goes at once.
     fn check_graceful_delete(&self, obj: &dyn KubeObject, requested: Option<i64>) -> Option<i64>;
@@ -89,6 +91,8 @@ pub trait KindStrategy: Typed {
     const ALLOW_UNCONDITIONAL_UPDATE: bool = true;
     /// Whether DELETE answers with the deleted object instead of a `Status`.
     const RETURNS_DELETED_OBJECT: bool = false;
+    /// Whether a deletion that names no propagation policy leaves the dependents, as the oldest owners do.
+    const ORPHANS_DEPENDENTS: bool = false;
     /// Whether the server counts `metadata.generation`.
     const GENERATION: bool = false;
     /// The rule for names.
@@ -296,6 +300,10 @@ impl<K: KindStrategy> Strategy for Erased<K> {
 
     fn returns_deleted_object(&self) -> bool {
         K::RETURNS_DELETED_OBJECT
+    }
+
+    fn orphans_dependents(&self) -> bool {
+        K::ORPHANS_DEPENDENTS
     }
 
     fn allow_unconditional_update(&self) -> bool {

@@ -32,6 +32,7 @@ const TERMINATING_OR_FAILED: &str = "TerminatingOrFailed";
 const BACKOFF_LIMIT: i32 = 6;
 
 impl KindStrategy for Job {
+    const ORPHANS_DEPENDENTS: bool = true;
     const SELECTABLE: &'static [&'static str] =
         &["metadata.name", "metadata.namespace", "status.successful"];
     const COLUMNS: &'static [Column] = &[

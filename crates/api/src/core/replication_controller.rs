@@ -21,6 +21,7 @@ use crate::scale::{self, Scale};
 use crate::strategy::{KindStrategy, spec_and_status};
 
 impl KindStrategy for ReplicationController {
+    const ORPHANS_DEPENDENTS: bool = true;
     const SELECTABLE: &'static [&'static str] =
         &["metadata.name", "metadata.namespace", "status.replicas"];
     const COLUMNS: &'static [Column] = &[

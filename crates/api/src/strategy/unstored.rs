@@ -63,6 +63,10 @@ impl<K: KubeObject> Strategy for Unstored<K> {
     fn returns_deleted_object(&self) -> bool {
         false
     }
+
+    fn orphans_dependents(&self) -> bool {
+        false
+    }
     fn check_graceful_delete(&self, _obj: &dyn KubeObject, _requested: Option<i64>) -> Option<i64> {
         None
     }

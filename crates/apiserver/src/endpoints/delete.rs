@@ -178,7 +178,8 @@ fn decide(
         return Change::Keep;
     }
     let mut next = object.clone_object();
-    let finalizers = finalizers(object.meta().finalizers.as_deref().unwrap_or_default(), options);
+    let current = object.meta().finalizers.as_deref().unwrap_or_default();
+    let finalizers = finalizers(current, options, strategy.orphans_dependents());
     let waits = !finalizers.is_empty() || strategy.held(object.as_ref());
     next.meta_mut().finalizers = Some(finalizers).filter(|finalizers| !finalizers.is_empty());
     match grace {
@@ -249,7 +250,8 @@ fn grace(
 }
 
 /// The finalizers after a deletion with these options: the garbage collector's two say what becomes of the dependents.
-fn finalizers(current: &[String], options: &DeleteOptions) -> Vec<String> {
+/// `orphan` is what the kind does when nobody says.
+fn finalizers(current: &[String], options: &DeleteOptions, orphan: bool) -> Vec<String> {
     let mut kept: Vec<String> = current
         .iter()
         .filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND)
@@ -261,7 +263,8 @@ fn finalizers(current: &[String], options: &DeleteOptions) -> Vec<String> {
         (None, Some("Foreground")) => Some(FOREGROUND),
         (Some(false), _) | (None, Some(_)) => None,
         (None, None) if has(ORPHAN) => Some(ORPHAN),
-        (None, None) => has(FOREGROUND).then_some(FOREGROUND),
+        (None, None) if has(FOREGROUND) => Some(FOREGROUND),
+        (None, None) => orphan.then_some(ORPHAN),
     };
     kept.extend(wanted.map(str::to_owned));
     kept
@@ -296,10 +299,21 @@ mod tests {
         for (current, policy, orphan, expected) in table {
             let current: Vec<String> = current.iter().map(|text| (*text).to_owned()).collect();
             assert_eq!(
-                finalizers(&current, &options(policy, orphan)),
+                finalizers(&current, &options(policy, orphan), false),
                 expected,
                 "{current:?} {policy:?} {orphan:?}"
             );
         }
+    }
+
+    #[test]
+    fn finalizers_of_the_oldest_owners_orphan_unless_told_otherwise() {
+        let of = |current: &[&str], policy| {
+            let current: Vec<String> = current.iter().map(|text| (*text).to_owned()).collect();
+            finalizers(&current, &options(policy, None), true)
+        };
+        assert_eq!(of(&["x"], None), ["x", ORPHAN]);
+        assert_eq!(of(&[FOREGROUND], None), [FOREGROUND]);
+        assert!(of(&[], Some("Background")).is_empty());
     }
 }
