@@ -90,8 +90,12 @@ pub async fn run(args: ServerArgs, shutdown: CancellationToken) -> Result<()> {
         cluster_cidr: Some(args.cluster_cidr.to_string()),
         node_cidr_mask_size: Some(NODE_CIDR_PREFIX),
     };
-    let controllers = controller_manager::run(controllers, options, shutdown.clone());
-    let scheduler = scheduler::run(client(&api, "system:kube-scheduler"), shutdown.clone());
+    // One set of informers for all: the process holds one copy of a Pod. They read as the controllers do, who may read more.
+    let informers = client::Informers::new(controllers.clone(), shutdown.clone());
+    let scheduler = client(&api, "system:kube-scheduler");
+    let scheduler = scheduler::run_with(scheduler, informers.clone(), shutdown.clone());
+    let controllers =
+        controller_manager::run_with(controllers, informers, options, shutdown.clone());
     let serving = apiserver::server::serve(front, listeners, tls, shutdown.clone());
     process::say_ready();
     tracing::info!(port = args.port, version = crate::VERSION, "serving");

@@ -17,13 +17,18 @@ pub mod schedule;
 mod scheduler;
 pub mod snapshot;
 
-use client::{CancellationToken, Client};
+use client::{CancellationToken, Client, Informers};
 
 /// The name pods ask for in `spec.schedulerName`.
 pub const SCHEDULER_NAME: &str = "default-scheduler";
 
 /// Schedules until `shutdown`.
 pub async fn run(client: Client, shutdown: CancellationToken) {
-    let stop = shutdown.clone();
-    let _cancelled = stop.run_until_cancelled(scheduler::run(client, shutdown)).await;
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    run_with(client, informers, shutdown).await;
+}
+
+/// As [`run`], with informers that other components of the process read from too.
+pub async fn run_with(client: Client, informers: Informers, shutdown: CancellationToken) {
+    let _cancelled = shutdown.run_until_cancelled(scheduler::run(client, informers)).await;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use client::informer::Subscription;
-use client::{CancellationToken, Change, Client, EventRecorder, EventType, Informers};
+use client::{Change, Client, EventRecorder, EventType, Informers};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -22,8 +22,7 @@ use crate::{SCHEDULER_NAME, bind};
 const BINDINGS: usize = 64;
 
 /// Runs until it is dropped.
-pub(crate) async fn run(client: Client, shutdown: CancellationToken) {
-    let informers = Informers::new(client.clone(), shutdown);
+pub(crate) async fn run(client: Client, informers: Informers) {
     let (nodes, pods) = (informers.store::<Node>(), informers.store::<Pod>());
     let (node_changes, pod_changes) = (nodes.subscribe(), pods.subscribe());
     nodes.synced().await;
