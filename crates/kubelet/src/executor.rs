@@ -21,7 +21,7 @@ use crate::backoff;
 use crate::container_config::{ContainerInput, NodeContext, container_config, sandbox_config};
 use crate::cri::{Cri, CriError};
 use crate::env::{self, Sources};
-use crate::events::{EventSink, EventType, PodEvents};
+use crate::events::{EventSink, EventType, PodEvents, node_reference};
 use crate::names;
 use crate::network_files;
 use crate::pod_actions::{Backoffs, PodActions, StartContainer, crash_key};
@@ -191,11 +191,18 @@ impl Executor<'_> {
         let node = self.node;
         let text = tokio::fs::read_to_string(&node.resolv_conf).await.unwrap_or_default();
         if network_files::wants_cluster_dns(self.spec()) && node.cluster_dns.is_empty() {
-            let message = format!(
-                "pod: \"{}\". kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. \
-                 Falling back to \"Default\" policy.",
-                names::display(self.pod)
-            );
+            const MISSING: &str = "kubelet does not have ClusterDNS IP configured and cannot create Pod using \
+                                   \"ClusterFirst\" policy. Falling back to \"Default\" policy.";
+            if let Some(name) = &self.spec().node_name {
+                let node_reference = node_reference(name);
+                node.events.event(
+                    &node_reference,
+                    EventType::Warning,
+                    "MissingClusterDNS",
+                    MISSING,
+                );
+            }
+            let message = format!("pod: \"{}\". {MISSING}", names::display(self.pod));
             self.events().pod(EventType::Warning, "MissingClusterDNS", &message);
         }
         network_files::dns_config(self.pod, &text, &node.cluster_dns, &node.context.cluster_domain)

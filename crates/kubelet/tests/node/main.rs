@@ -79,6 +79,16 @@ async fn pod_11_16_pod_runs_restarts_and_is_deleted() {
     cluster.expect_pod("web", "it runs", |pod| phase(pod) == Some("Running")).await;
     let pod = cluster.pods().get("web").await.expect("the pod");
     assert_eq!(pod.status.expect("a status").pod_ip.as_deref(), Some("10.42.0.5"));
+    for kind in ["Pod", "Node"] {
+        let once = |event: &Event| {
+            event.reason.as_deref() == Some("MissingClusterDNS")
+                && event.involved_object.kind.as_deref() == Some(kind)
+                && event.count == Some(1)
+        };
+        cluster
+            .expect::<Event>(kind, |events| events.list().iter().filter(|it| once(it)).count() == 1)
+            .await;
+    }
     cluster.runtime.exit("app", 1);
     let restarts = |pod: Option<&Pod>| {
         let statuses = pod?.status.as_ref()?.container_statuses.as_ref()?;
